@@ -1,0 +1,82 @@
+# Plain GNU make, one file, no recursion, no configure step.
+# make [SAN=asan|tsan] [V=1] all | check | bench | fuzz | lint | soak | install DESTDIR= PREFIX=
+
+STAGES  := gwcap gwdecap gwfilter gwmangle gwinject gwtee gwhealth gwsim
+# A program is built as soon as its main file is there.
+MAINS   := $(wildcard $(foreach s,$(STAGES),$s/$s.c))
+PKGS    := libpcap libnl-3.0 libnl-route-3.0 libnl-nf-3.0 libsodium libzmq libpcre2-8 libmicrohttpd jansson libbpf
+
+PREFIX  ?= /usr/local
+BINDIR  ?= $(PREFIX)/bin
+MANDIR  ?= $(PREFIX)/share/man
+DOCDIR  ?= $(PREFIX)/share/doc/gwtools
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+BUILD   := build$(if $(SAN),-$(SAN))
+Q       := $(if $(V),,@)
+
+CFLAGS  ?= -O2 -g
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	   -Wcast-qual -Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2
+HARDEN  := -fstack-protector-strong -fPIE $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+tsan    := -fsanitize=thread
+BASE_C  := -std=c11 -D_GNU_SOURCE -DGW_VERSION='"$(VERSION)"' -Icommon \
+	   $(shell pkg-config --cflags $(PKGS))
+ALL_C   := $(BASE_C) -MMD -MP $(WARN) $(HARDEN) $($(SAN)) $(CPPFLAGS) $(CFLAGS)
+ALL_LD  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $($(SAN)) $(LDFLAGS)
+LIBS    := $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+
+# Everything except the main files is one archive: stages, tests, fuzzers and
+# benches all link it, so no list of objects is ever kept by hand.
+LIBSRC  := $(filter-out $(MAINS),$(wildcard common/*.c $(STAGES:%=%/*.c)))
+BINS    := $(foreach m,$(MAINS),$(BUILD)/bin/$(notdir $(m:.c=)))
+TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/t_*.c))
+HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/h_*.c))
+BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/b_*.c))
+FUZZERS := $(patsubst %.c,build-fuzz/%,$(wildcard fuzz/fuzz_*.c))
+
+.PHONY: all check bench fuzz lint soak install clean
+.SECONDARY:
+all: $(BINS)
+define program
+$(BUILD)/bin/$(notdir $(1:.c=)): $(BUILD)/$(1:.c=.o) $(BUILD)/libgw.a
+endef
+$(foreach m,$(MAINS),$(eval $(call program,$m)))
+$(BINS):
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_LD) -o $@ $^ $(LIBS)
+$(TESTS) $(HELPERS) $(BENCHES): %: %.o $(BUILD)/libgw.a
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)$(CC) $(ALL_LD) -o $@ $^ $(LIBS)
+$(BUILD)/libgw.a: $(LIBSRC:%.c=$(BUILD)/%.o)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+$(BUILD)/%.o: %.c
+	$(if $(V),,@echo "  CC    $@")
+	$(Q)mkdir -p $(@D) && $(CC) $(ALL_C) -c -o $@ $<
+
+check: $(BINS) $(TESTS) $(HELPERS)
+	$(Q)BUILD=$(BUILD) tests/run
+bench: $(BINS) $(BENCHES)
+	$(Q)BUILD=$(BUILD) bench/run
+soak: $(BINS) $(TESTS) $(HELPERS)
+	$(Q)BUILD=$(BUILD) SOAK=1 tests/run
+fuzz: $(FUZZERS)
+	$(Q)for f in $^; do c=corpus/$${f##*fuzz_}; mkdir -p build-fuzz/$$c; \
+	$$f -max_total_time=$(or $(FUZZ_TIME),60) build-fuzz/$$c fuzz/$$c || exit 1; done
+build-fuzz/fuzz/%: fuzz/%.c $(LIBSRC)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(BASE_C) -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+lint:
+	$(Q)scripts/lint
+install: all
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)/examples \
+		$(foreach s,5 7 8,$(DESTDIR)$(MANDIR)/man$s)
+	install -m 0755 $(BINS) $(DESTDIR)$(BINDIR)
+	$(Q)for m in man/*.[578] gw*/*.8; do [ ! -e $$m ] || \
+	install -m 0644 $$m $(DESTDIR)$(MANDIR)/man$${m##*.}/ || exit 1; done
+	install -m 0644 README.md LICENSE $(DESTDIR)$(DOCDIR)
+	$(Q)[ -z "$$(ls examples)" ] || cp -R examples/. $(DESTDIR)$(DOCDIR)/examples/
+clean:
+	rm -rf build build-asan build-tsan build-fuzz
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

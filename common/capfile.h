@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * capfile.h - The capture codec: pcapng and classic pcap, both byte orders
+ *
+ * Reading works on a block of bytes that the caller fills: packets are parsed in
+ * place and handed out as frames that point into it.  Writing appends to a
+ * buffer that the caller drains.  Neither does I/O, so files, pipes and ZeroMQ
+ * messages share one codec.  Formats: IETF draft-ietf-opsawg-pcapng; the local-use
+ * blocks and the packet option of ours are in gwframe(5).
+ */
+#ifndef GW_CAPFILE_H
+#define GW_CAPFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "frame.h"
+
+#define CAP_NAME_MAX	64	/* chain, program, stage name; with the NUL */
+#define CAP_BLOCK_MAX	(16u << 20)	/* a longer pcapng block is a broken file */
+#define CAP_IFACES_MAX	256	/* interfaces of one section that are told apart */
+
+/**
+ * struct cap_hello - Who writes this stream (local-use block, first after the section)
+ * @nonce:	Random per process of the writer: tells a restart from a gap
+ * @message:	ZeroMQ: number of this message, from 0; byte stream: 0
+ * @packets:	Packets this writer sent before this block
+ * @chain, @prog, @as:	NUL-terminated
+ */
+struct cap_hello {
+	uint64_t nonce;
+	uint64_t message;
+	uint64_t packets;
+	char chain[CAP_NAME_MAX];
+	char prog[CAP_NAME_MAX];
+	char as[CAP_NAME_MAX];
+};
+
+/* What cap_next() found */
+enum cap_event {
+	CAP_PACKET,		/* the frame is filled */
+	CAP_MORE,		/* the block holds no further whole record */
+	CAP_HELLO,		/* r->hello is filled */
+	CAP_END,		/* our writer ended in order: r->total packets in all */
+	CAP_ABORT,		/* our writer passes on that its upstream died */
+	CAP_ERROR,		/* broken: r->err says what, r->offset where */
+};
+
+struct cap_iface {
+	uint32_t linktype;
+	uint32_t snaplen;
+	uint64_t units;		/* ticks a second */
+	int64_t offset_s;	/* if_tsoffset */
+};
+
+/**
+ * struct cap_reader - Incremental reader
+ * @offset:	Bytes of the stream consumed so far
+ * @err:	After CAP_ERROR: what is wrong, with the offending value
+ * @hello:	After CAP_HELLO
+ * @total:	After CAP_END
+ * @skipped:	Blocks of unknown type passed over
+ * @ours:	A hello was seen: an end block must come
+ */
+struct cap_reader {
+	uint64_t offset;
+	uint64_t total;
+	uint64_t skipped;
+	struct cap_hello hello;
+	char err[160];
+	bool ours;
+	/* private */
+	bool swap, classic, classic_nsec, started;
+	uint32_t classic_linktype;
+	unsigned nifaces;
+	struct cap_iface iface[CAP_IFACES_MAX];
+	uint64_t seq;
+};
+
+void cap_reader_init(struct cap_reader *r) __attribute__((nonnull));
+
+/**
+ * cap_next() - Next record of the block
+ * @data:	Bytes not yet consumed; changed in place when the byte order is foreign
+ * @len:	How many
+ * @used:	Written always: bytes to skip before the next call
+ * @f:		Reset and filled on CAP_PACKET only; points into @data
+ *
+ * A packet without our option gets the next source sequence number and dialect
+ * plain.  After CAP_ERROR the reader stays in error.
+ */
+enum cap_event cap_next(struct cap_reader *r, uint8_t *data, size_t len,
+			size_t *used, struct frame *f) __attribute__((nonnull));
+
+/**
+ * cap_need() - How many bytes the record at the front of a block that gave
+ * CAP_MORE needs in all, as far as is known: the caller's buffer must hold so many
+ */
+size_t cap_need(const struct cap_reader *r, const uint8_t *data, size_t len) __attribute__((nonnull));
+
+/**
+ * cap_cut() - Did the stream end inside a record (or before any header)?
+ * @left:	Bytes not consumed at end of file
+ */
+bool cap_cut(const struct cap_reader *r, size_t left) __attribute__((nonnull));
+
+enum cap_format { CAP_PCAPNG, CAP_PCAP };
+
+/**
+ * struct cap_writer - Encoder; the functions below append to @p and advance it
+ * @name:	Interface name in the description block
+ * @linktype:	Of the one interface, once it is written
+ */
+struct cap_writer {
+	enum cap_format format;
+	const char *name;
+	uint32_t linktype;
+	bool iface_written;
+	bool bare;		/* no option of ours: for foreign readers */
+};
+
+/* Room each call may need at most, packet bytes not counted */
+#define CAP_HEADER_ROOM	512u
+#define CAP_PACKET_ROOM	(128u + ENCAP_MAX + 64u)
+
+/**
+ * cap_write_header() - Section header; then the hello, if there is one (pcapng)
+ * @p:		At least CAP_HEADER_ROOM bytes
+ * @hello:	NULL: none
+ *
+ * Classic pcap writes nothing yet: its header names the link type.
+ *
+ * Return: bytes written
+ */
+size_t cap_write_header(struct cap_writer *w, uint8_t *p, const struct cap_hello *hello)
+	__attribute__((nonnull(1, 2)));
+
+/**
+ * cap_write_iface() - Interface description (classic: file header), once
+ * @p:		At least CAP_HEADER_ROOM bytes
+ *
+ * Return: bytes written; 0 if it was there already
+ */
+size_t cap_write_iface(struct cap_writer *w, uint8_t *p, uint32_t linktype) __attribute__((nonnull));
+
+/**
+ * cap_packet_size() - Upper bound of what cap_write_packet() appends for @f
+ */
+static inline size_t cap_packet_size(const struct frame *f)
+{
+	return (size_t)f->len + f->opt_len + CAP_PACKET_ROOM;
+}
+
+/**
+ * cap_write_packet() - One packet; the interface must be written
+ * @p:		At least cap_packet_size() bytes
+ *
+ * Return: bytes written
+ */
+size_t cap_write_packet(struct cap_writer *w, uint8_t *p, struct frame *f) __attribute__((nonnull));
+
+/**
+ * cap_write_end() - End or abort block (pcapng; classic: nothing)
+ * @total:	Packets written to the stream
+ * @abort:	The upstream died
+ *
+ * An interface must have been written, else tcpdump refuses the file.
+ */
+size_t cap_write_end(struct cap_writer *w, uint8_t *p, uint64_t total, bool abort) __attribute__((nonnull));
+
+#endif /* GW_CAPFILE_H */

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * frame.h - One packet on its way through a stage
+ *
+ * Theory of operation
+ *
+ * A frame is a descriptor with a buffer of its own behind it.  The bytes of the
+ * packet lie either in that buffer or, when a capture file or a message is
+ * parsed in place, in the block they were read into.  All positions are offsets
+ * relative to the frame itself, so that a frame means the same in every process
+ * that maps it.  Metadata are never interleaved with packet bytes: a stage that
+ * splits the encapsulation off only moves two offsets.
+ *
+ * The bytes of a frame may be changed in place, within [off, off + len).  Who
+ * needs more room calls frame_own(), which moves the packet into the frame's own
+ * buffer.  A frame belongs to a stage from rx_recv() to rx_release().
+ *
+ * A dropped packet stays in its burst, with a verdict: later code skips it.
+ *
+ * What a stream carries of a frame is described in gwframe(5).
+ */
+#ifndef GW_FRAME_H
+#define GW_FRAME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "geneve.h"
+#include "packet.h"
+#include "reason.h"
+#include "wire.h"
+
+#define FRAME_MAGIC	0x4d524657u	/* "WFRM" */
+#define FRAME_VERSION	1u
+#define FRAME_BURST	64		/* most frames in one burst */
+#define FRAME_HEADROOM	128u		/* before a packet in the frame's own buffer */
+#define FRAME_DATA_MAX	262144u		/* longest packet: libpcap's MAXIMUM_SNAPLEN */
+
+/* What gwinject carries out on a frame's behalf (also in streams: append only) */
+enum frame_marks {
+	FRAME_REPLY	= 1 << 0,	/* made here in answer to the dropped packet;
+					 * travels back through its encapsulation */
+	FRAME_RST_BOTH	= 1 << 1,	/* this is a TCP RST to one end: send its
+					 * mirror to the other end too, with
+					 * both_seq and both_ack */
+	FRAME_FRAGMENT	= 1 << 2,	/* send as IPv4 fragments, inner packets of
+					 * at most frag_mtu bytes */
+	FRAME_CHANGED	= 1 << 3,	/* its bytes are not those received */
+};
+
+/**
+ * struct frame - Descriptor
+ * @magic, @version, @size:	FRAME_MAGIC, FRAME_VERSION, sizeof(struct frame)
+ * @seq:	Source sequence number: 1 for the first packet captured
+ * @ts_ns:	Capture time, ns since 1970
+ * @endpoint, @attachment, @cookie, @dialect:	From the encapsulation
+ * @linktype:	LINKTYPE_ of the packet at @off
+ * @off:	First byte of the packet, from the start of this struct
+ * @len:	Bytes there
+ * @orig_len:	Bytes on the wire: more than @len if the capture cut it
+ * @encap_off, @encap_len, @encap_linktype:	The encapsulation as received: link
+ *		layer, outer IP, UDP, Geneve; @encap_len 0: none
+ * @opt_off, @opt_len:	Options of the packet in a foreign pcapng, in our byte order,
+ *		kept for the output; 0: none
+ * @room:	Size of @buf
+ * @pkt:	Offsets from the packet's first byte; valid with PKT_PARSED
+ * @flow_hash:	Symmetric keyed hash of the flow; 0: not computed.  Never leaves
+ *		memory
+ * @verdict:	enum reason; REASON_NONE: alive
+ * @rule:	Index of the rule that decided, in the stage's own list
+ * @marks:	enum frame_marks
+ * @frag_mtu:	With FRAME_FRAGMENT
+ * @both_seq, @both_ack:	With FRAME_RST_BOTH: the mirror's TCP numbers; it has
+ *		the ACK flag
+ */
+struct frame {
+	uint32_t magic;
+	uint16_t version;
+	uint16_t size;
+	uint32_t linktype;
+	uint32_t len;
+	uint64_t seq;
+	uint64_t ts_ns;
+	int64_t off;
+	int64_t encap_off;
+	int64_t opt_off;
+	uint32_t orig_len;
+	uint16_t encap_len;
+	uint16_t encap_linktype;
+	uint32_t opt_len;
+	uint32_t room;
+	uint64_t endpoint;
+	uint64_t attachment;
+	uint32_t cookie;
+	uint8_t dialect;
+	uint8_t pad[3];
+	uint64_t flow_hash;
+	struct packet pkt;
+	uint16_t verdict;
+	uint16_t marks;
+	uint32_t rule;
+	uint32_t both_seq;
+	uint32_t both_ack;
+	uint16_t frag_mtu;
+	uint16_t pad2[3];
+	uint8_t buf[];
+};
+
+static inline uint8_t *frame_at(struct frame *f, int64_t off)
+{
+	return (uint8_t *)((uintptr_t)f + (uintptr_t)off);
+}
+
+/**
+ * frame_data() - The packet's bytes, @f->len of them
+ */
+static inline uint8_t *frame_data(struct frame *f)
+{
+	return frame_at(f, f->off);
+}
+
+/**
+ * frame_encap() - The encapsulation's bytes, @f->encap_len of them
+ */
+static inline uint8_t *frame_encap(struct frame *f)
+{
+	return frame_at(f, f->encap_off);
+}
+
+static inline int64_t frame_rel(const struct frame *f, const void *p)
+{
+	return (int64_t)((uintptr_t)p - (uintptr_t)f);
+}
+
+/**
+ * frame_drop() - Give a live frame its verdict
+ * @reason:	Not REASON_NONE
+ * @rule:	Index of the rule, 0 where there is none
+ */
+static inline void frame_drop(struct frame *f, enum reason reason, uint32_t rule)
+{
+	f->verdict = (uint16_t)reason;
+	f->rule = rule;
+}
+
+/**
+ * frame_reset() - Make a frame empty: everything but @room is initial
+ */
+void frame_reset(struct frame *f) __attribute__((nonnull));
+
+/**
+ * frame_own() - Move packet, encapsulation and options into the frame's own buffer
+ * @tail:	Bytes that must be free behind the packet
+ *
+ * Afterwards [off - FRAME_HEADROOM, off + len + tail) lies in the buffer and may be
+ * written.  Pointers from frame_data() and frame_encap() become stale.
+ *
+ * Return: false, with nothing changed, if the buffer is too small
+ */
+bool frame_own(struct frame *f, size_t tail) __attribute__((nonnull, warn_unused_result));
+
+/**
+ * frame_set() - Put a packet into the frame's own buffer
+ * @data:	Copied
+ * @len:	At most @f->room - FRAME_HEADROOM - the encapsulation's and options' lengths
+ *
+ * Keeps metadata and encapsulation (moved into the buffer as well); forgets
+ * parsed offsets.
+ *
+ * Return: false, with nothing changed, if it does not fit
+ */
+bool frame_set(struct frame *f, const void *data, size_t len) __attribute__((nonnull, warn_unused_result));
+
+/**
+ * frame_parse() - Make @f->pkt valid, if it is not yet
+ */
+static inline enum reason frame_parse(struct frame *f)
+{
+	if (likely(f->pkt.flags & PKT_PARSED))
+		return REASON_NONE;
+	return packet_parse(&f->pkt, frame_data(f), f->len, f->linktype);
+}
+
+/**
+ * frame_pool_new() - Frames of a process, each with a buffer of its own
+ * @n:		How many
+ * @room:	Bytes of buffer each; rounded up so that headers spread over cache sets
+ *
+ * Return: array of @n pointers, freed by frame_pool_free(); NULL without memory
+ */
+struct frame **frame_pool_new(unsigned n, size_t room);
+void frame_pool_free(struct frame **pool);
+
+#endif /* GW_FRAME_H */

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "opt.h"
+
+#define OPT_MAX		128
+#define HELP_COLUMN	30
+
+static const struct opt builtin[] = {
+	{ "help", 'h', NULL, "show this and exit" },
+	{ "version", 'V', NULL, "show the version and exit" },
+	{ NULL, 0, NULL, NULL }
+};
+
+static void print_opts(const struct opt *o)
+{
+	for (; o->name; o++) {
+		const char *help = o->help, *nl;
+		int n;
+
+		n = o->ch < OPT_LONG ? printf("  -%c, --%s", o->ch, o->name)
+				     : printf("      --%s", o->name);
+		if (o->arg)
+			n += printf(" %s", o->arg);
+		if (n > HELP_COLUMN - 2) {
+			putchar('\n');
+			n = 0;
+		}
+		while ((nl = strchr(help, '\n'))) {
+			printf("%*s%.*s\n", HELP_COLUMN - n, "", (int)(nl - help), help);
+			help = nl + 1;
+			n = 0;
+		}
+		printf("%*s%s\n", HELP_COLUMN - n, "", help);
+	}
+}
+
+static void __attribute__((noreturn))
+print_help(const char *prog, const char *synopsis, const char *summary,
+	   const struct opt_group *g)
+{
+	printf("usage: %s %s\n%s\n\n", prog, synopsis, summary);
+	for (; g->opts; g++) {
+		if (g->title)
+			printf("\n%s:\n", g->title);
+		print_opts(g->opts);
+	}
+	putchar('\n');
+	print_opts(builtin);
+	exit(fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS);
+}
+
+struct table {
+	struct option longs[OPT_MAX + 1];
+	char shorts[3 * OPT_MAX + 2];
+	const struct opt_group *owner[OPT_COMMON + OPT_MAX];	/* by ch */
+	int n;
+	size_t nshort;
+};
+
+static void table_add(struct table *t, const struct opt *o, const struct opt_group *g)
+{
+	for (; o->name && t->n < OPT_MAX; o++) {
+		t->longs[t->n++] = (struct option){ o->name,
+			o->arg ? required_argument : no_argument, NULL, o->ch };
+		t->owner[o->ch] = g;
+		if (o->ch >= OPT_LONG)
+			continue;
+		t->shorts[t->nshort++] = (char)o->ch;
+		if (o->arg)
+			t->shorts[t->nshort++] = ':';
+	}
+}
+
+int opt_parse(const char *prog, const char *synopsis, const char *summary,
+	      const struct opt_group *groups, int argc, char **argv)
+{
+	static struct table t;
+	int ch;
+
+	log_open(prog);
+	t = (struct table){ .n = 0 };
+	for (const struct opt_group *g = groups; g->opts; g++)
+		table_add(&t, g->opts, g);
+	table_add(&t, builtin, NULL);
+
+	while ((ch = getopt_long(argc, argv, t.shorts, t.longs, NULL)) != -1) {
+		if (ch == 'h')
+			print_help(prog, synopsis, summary, groups);
+		if (ch == 'V') {
+			printf("%s %s\n", prog, GW_VERSION);
+			exit(fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS);
+		}
+		if (ch == '?' || !t.owner[ch]) {	/* getopt said what is wrong */
+			fprintf(stderr, "usage: %s %s\nTry '%s --help'.\n", prog,
+				synopsis, prog);
+			exit(EXIT_USAGE);
+		}
+		t.owner[ch]->set(t.owner[ch]->ctx, ch, optarg);
+	}
+	return optind;
+}
+
+uint64_t opt_u64(const char *opt, const char *arg, uint64_t min, uint64_t max)
+{
+	unsigned long long v;
+	char *end;
+
+	errno = 0;
+	v = strtoull(arg, &end, 10);
+	if (*arg < '0' || *arg > '9' || *end || errno || v < min || v > max)
+		die_usage("--%s: '%s' is not a whole number from %llu to %llu", opt, arg,
+			  (unsigned long long)min, (unsigned long long)max);
+	return v;
+}
+
+uint64_t opt_ms(const char *opt, const char *arg)
+{
+	static const struct { const char *unit; double ms; } units[] = {
+		{ "", 1e3 }, { "ms", 1 }, { "s", 1e3 }, { "m", 6e4 }, { "h", 3.6e6 },
+	};
+	char *end;
+	double v = -1;
+
+	if (*arg >= '0' && *arg <= '9') {
+		v = strtod(arg, &end);
+		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+			if (!strcmp(end, units[i].unit) && v * units[i].ms < 1e13)
+				return (uint64_t)(v * units[i].ms);
+	}
+	die_usage("--%s: '%s' is not a duration such as 250ms, 5s, 2m", opt, arg);
+}
+
+uint64_t opt_bytes(const char *opt, const char *arg, uint64_t min, uint64_t max)
+{
+	unsigned long long v = 0;
+	int shift = 0;
+	char *end;
+
+	errno = 0;
+	if (*arg >= '0' && *arg <= '9') {
+		v = strtoull(arg, &end, 10);
+		switch (*end) {
+		case 'K': case 'k': shift = 10; end++; break;
+		case 'M': case 'm': shift = 20; end++; break;
+		case 'G': case 'g': shift = 30; end++; break;
+		}
+		if (!*end && !errno && v <= max >> shift && v << shift >= min)
+			return v << shift;
+	}
+	die_usage("--%s: '%s' is not a size from %llu to %llu bytes (K, M, G)", opt, arg,
+		  (unsigned long long)min, (unsigned long long)max);
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stage.h - What every stage of a chain does the same: options, streams, the
+ * loop, accounts, signals, the end
+ *
+ * Theory of operation
+ *
+ * main() is a table of contents:
+ *
+ *	stage_options(&st, ...)		options, usage errors exit
+ *	... the program's own set-up: rules, interfaces ...
+ *	stage_open(&st)			run folder, streams, page of counters
+ *	stage_confine(&st)		privileges are gone
+ *	return stage_run(&st)		the loop; the exit status
+ *
+ * The loop: rx_recv() a burst, hand its live frames to ops->burst, count verdicts,
+ * give the burst to the outputs, release it.  When the input has nothing, outputs
+ * are flushed and the stage sleeps in its one poll() on input, signals and, where
+ * an output is full, that output: that is back-pressure.  Sleeping is cut to a
+ * second for the heartbeat.
+ *
+ * A source (gwcap) brings its own rx, a sink (gwinject) may bring its own tx: set
+ * st->rx or st->tx[0] before stage_open().
+ *
+ * Accounts: in + made = out + dropped + uncertain.
+ */
+#ifndef GW_STAGE_H
+#define GW_STAGE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "frame.h"
+#include "opt.h"
+#include "priv.h"
+#include "stats.h"
+#include "stream.h"
+
+#define STAGE_OUTPUTS_MAX 64
+
+struct stage;
+
+/**
+ * struct stage_ops - What makes a stage this stage
+ * @burst:	Work on live frames in place; drops by frame_drop() or
+ *		stage_reply().  May be NULL: a stage that only passes on
+ * @tick:	Once a second, and once before the summary; may be NULL
+ * @reload:	SIGHUP; logs its own errors; may be NULL: the signal is then ignored
+ * @print:	--print: write one line about a live frame; NULL: not offered
+ * @idle:	Nothing to do right now, about to sleep; may be NULL
+ * @done:	After the last burst and before the end mark; may be NULL
+ */
+struct stage_ops {
+	void (*burst)(struct stage *st, struct frame **f, int n);
+	void (*tick)(struct stage *st);
+	void (*reload)(struct stage *st);
+	void (*print)(struct stage *st, struct frame *f, FILE *out);
+	void (*idle)(struct stage *st);
+	void (*done)(struct stage *st);
+};
+
+enum stage_flags {
+	STAGE_SOURCE	= 1 << 0,	/* signals end the stream here: gwcap */
+	STAGE_SINK	= 1 << 1,	/* end of the chain: gwinject */
+	STAGE_INNER	= 1 << 2,	/* works on inner packets: says once when it meets Geneve */
+	STAGE_ONE_OUT	= 1 << 3,	/* several -o make no sense before gwdecap: gwcap */
+	STAGE_OWN_IN	= 1 << 4,	/* may run without -i: st->rx is set by the program */
+	STAGE_OWN_OUT	= 1 << 5,	/* may run without -o: st->tx[0] is set by the program */
+	STAGE_NO_STREAMS = 1 << 6,	/* -n, --check: no -i, -o needed */
+};
+
+/**
+ * struct stage - One running stage
+ * @prog:	Program name
+ * @ops, @ctx, @flags:	Set by the program
+ * @conf:	From the command line
+ * @now_ns:	CLOCK_MONOTONIC, read once a burst
+ * @stats:	Counters; st->stats.page->counter[STATS_...] may be advanced by ops
+ */
+struct stage {
+	const char *prog;
+	const struct stage_ops *ops;
+	void *ctx;
+	unsigned flags;
+	struct {
+		const char *in;
+		const char *out[STAGE_OUTPUTS_MAX];
+		unsigned nout;
+		const char *as;
+		const char *user;
+		const char *run;
+		char chain[CAP_NAME_MAX];
+		bool chain_given;
+		unsigned inputs;
+		uint64_t drain_ms;
+		int hwm;
+		bool quiet;
+		bool print;
+		bool no_ring;
+		int ready_fd;
+	} conf;
+	struct rx *rx;
+	struct tx *tx[STAGE_OUTPUTS_MAX];
+	unsigned ntx;
+	struct stats stats;
+	struct priv priv;
+	struct stream_conf stream;
+	uint64_t now_ns;
+	/* private to stage.c */
+	FILE *print_to;
+	int sig_fd;
+	int signals;
+	bool leaving;
+	bool live;
+	bool warned_geneve;
+	uint64_t next_tick_ns;
+	uint64_t stop_at_ns;
+	char run_path[108];
+};
+
+/**
+ * stage_options() - Parse the command line of a stage
+ * @st:		Zeroed but for prog, ops, ctx, flags
+ * @synopsis, @summary:	For --help
+ * @own:	The program's own options, or NULL
+ * @set:	Their taker
+ *
+ * Return: index of the first operand
+ */
+int stage_options(struct stage *st, const char *synopsis, const char *summary,
+		  const struct opt *own, void (*set)(void *ctx, int ch, const char *arg),
+		  int argc, char **argv);
+
+/**
+ * stage_open() - Open run folder, streams and page; errors exit
+ */
+void stage_open(struct stage *st);
+
+/**
+ * stage_confine() - Drop privileges, say the start line, tell readiness
+ */
+void stage_confine(struct stage *st);
+
+/**
+ * stage_run() - The loop, until the end
+ *
+ * Return: exit status
+ */
+int stage_run(struct stage *st);
+
+/**
+ * stage_reply() - A dropped packet's frame now holds our answer to it
+ * @f:		Holds the answer (frame_set()); its verdict is REASON_NONE
+ * @reason:	Why the packet it held was dropped
+ *
+ * Counts the packet as dropped and the answer as made; marks FRAME_REPLY.
+ */
+void stage_reply(struct stage *st, struct frame *f, enum reason reason);
+
+/**
+ * stage_trouble() - Say on the page what is wrong outside; "" when it is over
+ */
+void stage_trouble(struct stage *st, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif /* GW_STAGE_H */

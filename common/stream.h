@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stream.h - Where packets come from and go to, behind one interface
+ *
+ * Theory of operation
+ *
+ * An rx hands out bursts of frames that the caller may change in place and must
+ * give back before the next burst.  A tx takes frames of a burst; those with a
+ * verdict are not written.  Neither ever blocks: when nothing moves, the caller
+ * sleeps in its one poll() on the descriptors that the ends name, and tries again.
+ *
+ * Kinds: byte streams (files, pipes: bytestream.c), ZeroMQ (zmqstream.c), and what a
+ * program brings itself (gwcap's interface as an rx, gwinject's as a tx).  A shared
+ * ring between neighbours is a further kind: recv is "taken = done + n", release
+ * is "done += n", and send does nothing, since frames are where they should be.
+ *
+ * ZeroMQ descriptors are edge-triggered: poll them only after recv or send said
+ * "would block".
+ */
+#ifndef GW_STREAM_H
+#define GW_STREAM_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "capfile.h"
+#include "frame.h"
+
+#define STREAM_POLL_MAX	4	/* descriptors one end may name */
+#define STREAM_INPUTS_MAX 64	/* producers told apart on one input */
+
+/* rx_recv(): > 0 is a burst */
+enum rx_state {
+	RX_AGAIN	= 0,	/* nothing now: flush, then sleep on rx_poll() */
+	RX_END		= -1,	/* every producer ended in order, or a foreign file ended */
+	RX_ABORT	= -2,	/* the upstream died or its stream is cut; it was logged */
+	RX_FAIL		= -3,	/* our own failure, logged */
+};
+
+/**
+ * struct rx - One input
+ * @spec:	As the user wrote it, for messages
+ * @kind:	"file", "pipe", "zmq", "iface", ...: for the start line
+ * @gaps:	Packets known to be lost before they reached us
+ * @broken:	Messages or blocks that could not be read, counted
+ * @upstream:	Nonces of the producers seen, for gwhealth
+ * @chain:	Chain name learnt from a hello, "" before
+ * @ops:	The kind's functions; a ring head or an interface is just one more
+ */
+struct rx {
+	const struct rx_ops *ops;
+	const char *spec;
+	const char *kind;
+	uint64_t gaps;
+	uint64_t broken;
+	unsigned nupstream;
+	uint64_t upstream[STREAM_INPUTS_MAX];
+	char chain[CAP_NAME_MAX];
+};
+
+struct rx_ops {
+	int (*recv)(struct rx *rx, struct frame **f, int max);
+	void (*release)(struct rx *rx, int n);
+	int (*poll)(struct rx *rx, struct pollfd *fds);
+	void (*stop)(struct rx *rx);	/* take no more; NULL: nothing to do */
+	void (*close)(struct rx *rx);
+};
+
+/**
+ * rx_recv() - Next burst
+ * @f:		Written: pointers to frames, the caller's until rx_release()
+ * @max:	At most FRAME_BURST
+ *
+ * Return: number of frames, or enum rx_state
+ */
+static inline int rx_recv(struct rx *rx, struct frame **f, int max)
+{
+	return rx->ops->recv(rx, f, max);
+}
+
+/**
+ * rx_release() - Give the whole last burst back
+ * @n:		What rx_recv() returned
+ */
+static inline void rx_release(struct rx *rx, int n)
+{
+	rx->ops->release(rx, n);
+}
+
+/**
+ * rx_poll() - Descriptors to sleep on after RX_AGAIN
+ * @fds:	Room for STREAM_POLL_MAX
+ *
+ * Return: how many were written
+ */
+static inline int rx_poll(struct rx *rx, struct pollfd *fds)
+{
+	return rx->ops->poll(rx, fds);
+}
+
+enum tx_end { TX_END, TX_ABORT, TX_DETACH };
+
+/**
+ * struct tx - One output
+ * @packets, @bytes:	Written so far (packet bytes)
+ * @made:	Packets sent beyond one a frame (fragments, mirrors)
+ * @drops:	Set by kinds that drop for reasons of their own: frames get verdicts
+ *		inside tx_send(), counted by the caller afterwards
+ */
+struct tx {
+	const struct tx_ops *ops;
+	const char *spec;
+	const char *kind;
+	uint64_t packets;
+	uint64_t bytes;
+	uint64_t made;
+	uint64_t uncertain;
+};
+
+struct tx_ops {
+	int (*send)(struct tx *tx, struct frame **f, int n);
+	int (*flush)(struct tx *tx);
+	int (*poll)(struct tx *tx, struct pollfd *fds);
+	int (*end)(struct tx *tx, enum tx_end how);
+	void (*close)(struct tx *tx);
+};
+
+/**
+ * tx_send() - Take frames from the front of a burst
+ *
+ * Frames with a verdict are skipped but count as taken.  A tx may give frames it
+ * cannot send a verdict.
+ *
+ * Return: frames taken, less than @n when it would block; -errno when the output
+ * is gone (logged; EPIPE for a closed reader)
+ */
+static inline int tx_send(struct tx *tx, struct frame **f, int n)
+{
+	return tx->ops->send(tx, f, n);
+}
+
+/**
+ * tx_flush() - Push out what is buffered
+ *
+ * Return: 0, -EAGAIN if it would block, or -errno when the output is gone
+ */
+static inline int tx_flush(struct tx *tx)
+{
+	return tx->ops->flush(tx);
+}
+
+static inline int tx_poll(struct tx *tx, struct pollfd *fds)
+{
+	return tx->ops->poll(tx, fds);
+}
+
+/**
+ * tx_end() - Write the end or abort mark (TX_DETACH: none) and flush; call again
+ * after -EAGAIN
+ */
+static inline int tx_end(struct tx *tx, enum tx_end how)
+{
+	return tx->ops->end(tx, how);
+}
+
+/**
+ * struct stream_conf - What the ends need to know of their stage
+ * @prog, @as, @chain:	For the hello; @chain points at a buffer that may still change
+ *		while no output was written to
+ * @nonce:	Of this process
+ * @run_fd:	Run folder, or -1: ipc://NAME needs it
+ * @run_dir:	Its path
+ * @hwm:	ZeroMQ high-water mark, messages
+ * @inputs:	Producers whose ends end the input
+ * @uid, @gid:	Who the process will be after set-up: ipc sockets are handed to it;
+ *		(uid_t)-1: unchanged
+ */
+struct stream_conf {
+	const char *prog;
+	const char *as;
+	const char *chain;
+	uint64_t nonce;
+	int run_fd;
+	const char *run_dir;
+	int hwm;
+	unsigned inputs;
+	unsigned uid;
+	unsigned gid;
+};
+
+/**
+ * rx_open() / tx_open() - Open a STREAM by its name; errors exit (set-up only)
+ * @spec:	"-", a path, "ipc://...", "tcp://..."; kept, not copied
+ */
+struct rx *rx_open(const char *spec, const struct stream_conf *conf) __attribute__((nonnull));
+struct tx *tx_open(const char *spec, const struct stream_conf *conf) __attribute__((nonnull));
+
+/**
+ * rx_resume() - Tell an input what a predecessor of this stage had already received
+ * @nonce:	The producer's
+ * @packets:	How many packets of it
+ *
+ * What lies between and never arrives is then seen as a gap.
+ */
+void rx_resume(struct rx *rx, uint64_t nonce, uint64_t packets) __attribute__((nonnull));
+
+void rx_close(struct rx *rx);	/* NULL is fine */
+void tx_close(struct tx *tx);	/* NULL is fine */
+
+/**
+ * stream_is_zmq() - Does @spec name a ZeroMQ endpoint?
+ */
+bool stream_is_zmq(const char *spec) __attribute__((nonnull));
+
+#endif /* GW_STREAM_H */
