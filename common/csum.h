@@ -40,9 +40,10 @@ void csum_ipv4(uint8_t *ip) __attribute__((nonnull));
  * csum_l4_value() - Checksum the transport header should have, as stored
  * @data:	The packet @p was parsed from
  *
- * Sums [l4, end) with the pseudo-header where the protocol has one (TCP, UDP,
- * ICMPv6); the checksum field itself counts as zero.  A UDP sum of zero comes
- * back as 0xffff (RFC 768).
+ * Sums [l4, end), or what a shorter UDP length says, with the pseudo-header where
+ * the protocol has one (TCP, UDP, ICMPv6); the checksum field itself counts as
+ * zero.  Needs PKT_L4 and a protocol that csum_l4_field() knows.  A UDP sum of zero
+ * comes back as 0xffff (RFC 768).
  */
 uint16_t csum_l4_value(const struct packet *p, const uint8_t *data) __attribute__((nonnull));
 
