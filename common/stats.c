@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "stats.h"
+
+static const struct {
+	const char *name, *text;
+} counters[] = {
+#define X(sym, nam, txt) { nam, txt },
+	STATS_LIST(X)
+#undef X
+};
+
+_Static_assert(sizeof(counters) / sizeof(counters[0]) == STATS_NUM, "one row a counter");
+
+const char *stats_counter_name(unsigned counter)
+{
+	return counter < STATS_NUM ? counters[counter].name : "?";
+}
+
+const char *stats_counter_text(unsigned counter)
+{
+	return counter < STATS_NUM ? counters[counter].text : "?";
+}
+
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static bool page_ok(const struct stats_page *p)
+{
+	return p->magic == STATS_MAGIC && p->version == STATS_VERSION && p->size == sizeof(*p);
+}
+
+static int lock_page(int fd)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	if (!fcntl(fd, F_OFD_SETLK, &l))
+		return 0;
+	return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+}
+
+/* The name may have gone to another inode between our open and our lock. */
+static bool still_named(int dir_fd, const char *file, int fd)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !fstatat(dir_fd, file, &b, AT_SYMLINK_NOFOLLOW) &&
+	       a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+/* A file without a lock is a crash: keep what it counted, then take it away.  A new
+ * inode, not the old one emptied: readers that still map it must not fault. */
+static int bury_old(int dir_fd, const char *file, struct stats_page *old)
+{
+	size_t front = offsetof(struct stats_page, rules);
+	int fd, err;
+
+	fd = openat(dir_fd, file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	err = lock_page(fd);
+	if (!err && still_named(dir_fd, file, fd)) {
+		if (old && (pread(fd, old, front, 0) != (ssize_t)front || !page_ok(old)))
+			old->magic = 0;
+		if (unlinkat(dir_fd, file, 0) && errno != ENOENT)
+			err = -errno;
+	}
+	close(fd);
+	return err;
+}
+
+/* Disk space is taken now: a full file system must not be a SIGBUS later. */
+static int create_page(int dir_fd, const char *file)
+{
+	int fd, err;
+
+	fd = openat(dir_fd, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		return -errno;
+	err = lock_page(fd);
+	if (!err && fchmod(fd, 0644))	/* whatever the umask: gwhealth is somebody else */
+		err = -errno;
+	if (!err)
+		err = -posix_fallocate(fd, 0, sizeof(struct stats_page));
+	if (!err && !still_named(dir_fd, file, fd))
+		err = -EEXIST;		/* another one of our name was faster */
+	if (err) {
+		if (err != -EEXIST && err != -EBUSY)
+			unlinkat(dir_fd, file, 0);
+		close(fd);
+		return err;
+	}
+	return fd;
+}
+
+static void fill_page(struct stats_page *p, const char *prog, const char *as)
+{
+	p->version = STATS_VERSION;
+	p->size = sizeof(*p);
+	p->pid = getpid();
+	p->uid = getuid();
+	p->unix_start_ns = clock_ns(CLOCK_REALTIME);
+	snprintf(p->prog, sizeof(p->prog), "%s", prog);
+	snprintf(p->as, sizeof(p->as), "%s", as ? as : "");
+	atomic_store_explicit(&p->heartbeat_ns, clock_ns(CLOCK_MONOTONIC), memory_order_relaxed);
+	/* Release: who reads the magic finds the rest; pairs with stats_attach(). */
+	atomic_thread_fence(memory_order_release);
+	p->magic = STATS_MAGIC;
+}
+
+int stats_open(struct stats *s, int dir_fd, const char *prog, const char *as,
+	       struct stats_page *old)
+{
+	int flags = dir_fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED;
+	int err = 0;
+	void *p;
+
+	*s = (struct stats){ .fd = -1, .dir_fd = dir_fd };
+	if (old)
+		old->magic = 0;
+	if (snprintf(s->file, sizeof(s->file), "%s%s%s", prog, as && *as ? ":" : "",
+		     as ? as : "") >= (int)sizeof(s->file))
+		return -ENAMETOOLONG;
+	if (dir_fd >= 0) {
+		do {
+			err = bury_old(dir_fd, s->file, old);
+			s->fd = err ? err : create_page(dir_fd, s->file);
+		} while (s->fd == -EEXIST);
+		if (s->fd < 0)
+			return s->fd;
+	}
+	p = mmap(NULL, sizeof(*s->page), PROT_READ | PROT_WRITE, flags, s->fd, 0);
+	if (p == MAP_FAILED) {
+		err = -errno;
+		stats_close(s);
+		return err;
+	}
+	s->page = p;
+	fill_page(s->page, prog, as);
+	return 0;
+}
+
+void stats_close(struct stats *s)
+{
+	if (s->fd >= 0) {
+		unlinkat(s->dir_fd, s->file, 0);
+		close(s->fd);
+	}
+	if (s->page)
+		munmap(s->page, sizeof(*s->page));
+	s->page = NULL;
+	s->fd = -1;
+}
+
+int stats_attach(struct stats_view *v, int dir_fd, const char *file)
+{
+	struct stat st;
+	void *p;
+	int fd, err;
+
+	fd = openat(dir_fd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st)) {
+		err = -errno;
+		goto fail;
+	}
+	err = -EPROTO;
+	if (!S_ISREG(st.st_mode) || st.st_size != sizeof(struct stats_page))
+		goto fail;
+	p = mmap(NULL, sizeof(struct stats_page), PROT_READ, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED) {
+		err = -errno;
+		goto fail;
+	}
+	*v = (struct stats_view){ .page = p, .fd = fd };
+	if (!page_ok(v->page)) {
+		stats_detach(v);
+		return -EPROTO;
+	}
+	/* Acquire: pairs with the release in fill_page(). */
+	atomic_thread_fence(memory_order_acquire);
+	v->alive = stats_alive(v);
+	return 0;
+fail:
+	close(fd);
+	return err;
+}
+
+bool stats_alive(const struct stats_view *v)
+{
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+
+	return !fcntl(v->fd, F_OFD_GETLK, &l) && l.l_type != F_UNLCK;
+}
+
+void stats_detach(struct stats_view *v)
+{
+	union { const struct stats_page *in; void *out; } p = { .in = v->page };
+
+	if (v->page)
+		munmap(p.out, sizeof(*v->page));
+	if (v->fd >= 0)
+		close(v->fd);
+	*v = (struct stats_view){ .fd = -1 };
+}
