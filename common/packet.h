@@ -33,6 +33,7 @@ enum packet_flags {
 	PKT_L4		= 1 << 3,	/* whole fixed L4 header: TCP, UDP, or 8 bytes of ICMP(v6) */
 	PKT_CUT		= 1 << 4,	/* captured shorter than the IP length says */
 	PKT_GENEVE	= 1 << 5,	/* UDP to 6081: likely an encapsulation */
+	PKT_SURPLUS	= 1 << 6,	/* bytes behind the end that the UDP length names */
 };
 
 /**

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT */
+#include <stdlib.h>
+#include <string.h>
+
+#include "frame.h"
+#include "geneve.h"
+#include "packet.h"
+#include "tap.h"
+#include "wire.h"
+
+/* An AWS packet: Ethernet, IPv4, UDP, Geneve, and inside UDP 10.0.0.1:5 > 10.0.0.2:53 "hi" */
+static const uint8_t good[] = {
+	2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0,
+	0x45, 0, 0, 98, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2,
+	0xc0, 0x01, 0x17, 0xc1, 0, 78, 0, 0,
+	0x08, 0, 0x08, 0, 0, 0, 0, 0,
+	1, 8, 1, 2, 1, 2, 3, 4, 5, 6, 7, 8,
+	1, 8, 2, 2, 0, 0, 0, 0, 0, 0, 0, 9,
+	1, 8, 3, 1, 0xca, 0xfe, 0xf0, 0x0d,
+	0x45, 0, 0, 30, 0, 0, 0, 0, 64, 17, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+	0, 5, 0, 53, 0, 10, 0, 0, 'h', 'i',
+};
+#define GENEVE_AT 42
+
+static uint8_t *dup(const void *p, size_t n)
+{
+	uint8_t *d = malloc(n ? n : 1);	/* exact size: ASan is the judge */
+
+	memcpy(d, p, n);
+	return d;
+}
+
+static void test_good(void)
+{
+	struct encap e;
+	struct packet p;
+
+	OK(encap_parse(&e, good, sizeof(good), LINKTYPE_ETHERNET) == REASON_NONE, "good packet");
+	OK(e.g.endpoint == 0x0102030405060708 && e.g.attachment == 9 &&
+	   e.g.cookie == 0xcafef00d && e.g.dialect == DIALECT_AWS, "AWS options");
+	OK(e.inner == GENEVE_AT + 40 && e.end == sizeof(good), "layers");
+	OK(packet_parse(&p, good + e.inner, e.end - e.inner, LINKTYPE_RAW) == REASON_NONE &&
+	   p.proto == 17 && p.payload == 28 && p.end == 30 && p.flags == (PKT_PARSED | PKT_L4),
+	   "inner packet");
+}
+
+static void test_every_cut(void)
+{
+	unsigned bad = 0;
+
+	for (size_t n = 0; n < sizeof(good); n++) {
+		uint8_t *cut = dup(good, n);
+		struct encap e = { .inner = 7 };
+
+		bad += encap_parse(&e, cut, n, LINKTYPE_ETHERNET) == REASON_NONE || e.inner != 7;
+		free(cut);
+	}
+	OK(!bad, "every truncation is refused and writes nothing");
+}
+
+static void test_every_byte(void)
+{
+	unsigned long seen[REASON_NUM] = { 0 };
+
+	for (size_t at = 0; at < sizeof(good); at++) {
+		for (unsigned v = 0; v < 256; v++) {
+			uint8_t *m = dup(good, sizeof(good));
+			struct encap e;
+			enum reason r;
+
+			m[at] = (uint8_t)v;
+			r = encap_parse(&e, m, sizeof(good), LINKTYPE_ETHERNET);
+			seen[r]++;
+			if (!r && (e.inner > e.end || e.end > sizeof(good)))
+				seen[REASON_NUM - 1]++;
+			free(m);
+		}
+	}
+	OK(!seen[REASON_NUM - 1], "every corruption of one byte is parsed within bounds");
+	OK(seen[REASON_GENEVE_OPT_LEN] && seen[REASON_GENEVE_CRITICAL] && seen[REASON_GENEVE_PROTO] &&
+	   seen[REASON_GENEVE_VERSION] && seen[REASON_GENEVE_CONTROL] && seen[REASON_NOT_GENEVE] &&
+	   seen[REASON_NOT_UDP] && seen[REASON_L2_NOT_IP] && seen[REASON_IP_VERSION] &&
+	   seen[REASON_OUTER_FRAGMENT] && seen[REASON_UDP_LENGTH], "each kind has its reason");
+}
+
+static enum reason parse_opts(const uint8_t *opts, size_t n, struct geneve *g)
+{
+	uint8_t pkt[8 + 252] = { (uint8_t)(n / 4), 0, 0x86, 0xdd };
+
+	memcpy(pkt + 8, opts, n);
+	return geneve_parse(g, pkt, 8 + n);
+}
+
+static void test_dialects(void)
+{
+	static const uint8_t reordered[] = {
+		1, 8, 3, 1, 0, 0, 0, 5, 9, 9, 0x42, 1, 7, 7, 7, 7,
+		1, 8, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1,
+	};
+	static const uint8_t tencent[] = {
+		1, 0x67, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0x67, 3, 1, 0xe0, 0, 0, 5,
+	};
+	static const uint8_t google[] = {
+		1, 0x32, 2, 1, 1, 2, 3, 4, 1, 0x32, 1, 1, 0, 0, 0, 0x51,
+	};
+	static const uint8_t critical[] = { 9, 9, 0x82, 0 };
+	struct geneve g;
+
+	OK(!parse_opts(reordered, sizeof(reordered), &g) && g.cookie == 5 && g.endpoint == 1 &&
+	   g.dialect == DIALECT_AWS, "other order with an unknown option between");
+	OK(!parse_opts(tencent, sizeof(tencent), &g) && g.cookie == 5 && g.direction == 7 &&
+	   g.dialect == DIALECT_TENCENT, "Tencent");
+	OK(!parse_opts(google, sizeof(google), &g) && g.cookie == 5 && g.direction == 1 &&
+	   g.endpoint == 0x01020304 && g.dialect == DIALECT_GOOGLE, "Google");
+	OK(parse_opts(critical, sizeof(critical), &g) == REASON_GENEVE_CRITICAL, "unknown critical option");
+	OK(!parse_opts(critical, 0, &g) && g.dialect == DIALECT_GENEVE, "no options at all");
+}
+
+static void test_ipv6(void)
+{
+	uint8_t ip[40 + 8 + 8 + 8 + 2] = { 0x60, [4] = 0, 26, 60, 64 };	/* destination options */
+	struct packet p;
+
+	ip[40] = 44;			/* then a fragment header */
+	ip[48] = 17;			/* then UDP */
+	put32(ip + 52, 0xabcd);
+	put16(ip + 58, 53);
+	put16(ip + 60, 10);
+	OK(!packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) && p.proto == 17 && p.l4 == 56 &&
+	   p.flags == (PKT_PARSED | PKT_L4), "extension headers are skipped; an atomic fragment is whole");
+	put16(ip + 50, 1);
+	OK(!packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) && p.flags & PKT_FRAG_FIRST &&
+	   p.frag_id == 0xabcd, "first fragment");
+	put16(ip + 50, 8);
+	OK(!packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) && p.flags & PKT_FRAG_LATER &&
+	   !(p.flags & PKT_L4) && p.frag_off == 8, "later fragment");
+	ip[41] = 200;
+	OK(packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) == REASON_IP_EXT, "lying extension header");
+}
+
+static void test_frame(void)
+{
+	struct frame **pool = frame_pool_new(2, 2048);
+	struct frame *f = pool[0];
+	uint8_t outside[300];
+
+	for (unsigned i = 0; i < sizeof(outside); i++)
+		outside[i] = (uint8_t)i;
+	f->encap_off = frame_rel(f, outside);
+	f->encap_len = 100;
+	f->off = frame_rel(f, outside + 100);
+	f->len = 200;
+	OK(frame_own(f, 500) && !memcmp(frame_data(f), outside + 100, 200) &&
+	   !memcmp(frame_encap(f), outside, 100), "a frame takes packet and encapsulation in");
+	OK(frame_data(f) >= f->buf + FRAME_HEADROOM && frame_data(f) + 700 <= frame_encap(f), "with room");
+	f->off += 50;
+	f->len -= 50;
+	OK(frame_own(f, 0) && frame_data(f)[0] == 150 && !memcmp(frame_encap(f), outside, 100),
+	   "again, in its own buffer");
+	OK(!frame_own(f, 4096) && frame_data(f)[0] == 150, "what does not fit changes nothing");
+	OK(frame_set(f, "abc", 3) && f->len == 3 && !memcmp(frame_encap(f), outside, 100), "new contents");
+	frame_pool_free(pool);
+}
+
+int main(void)
+{
+	test_good();
+	test_every_cut();
+	test_every_byte();
+	test_dialects();
+	test_ipv6();
+	test_frame();
+	return tap_done();
+}
