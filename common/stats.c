@@ -11,6 +11,8 @@
 
 #include "stats.h"
 
+_Static_assert(offsetof(struct stats_page, size) == 2 * sizeof(uint32_t), "head_ok()");
+
 static const struct {
 	const char *name, *text;
 } counters[] = {
@@ -39,9 +41,11 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static bool page_ok(const struct stats_page *p)
+/* @head: the first three words of a page */
+static bool head_ok(const uint32_t head[3])
 {
-	return p->magic == STATS_MAGIC && p->version == STATS_VERSION && p->size == sizeof(*p);
+	return head[0] == STATS_MAGIC && head[1] == STATS_VERSION &&
+	       head[2] == sizeof(struct stats_page);
 }
 
 static int lock_page(int fd)
@@ -74,7 +78,7 @@ static int bury_old(int dir_fd, const char *file, struct stats_page *old)
 		return errno == ENOENT ? 0 : -errno;
 	err = lock_page(fd);
 	if (!err && still_named(dir_fd, file, fd)) {
-		if (old && (pread(fd, old, front, 0) != (ssize_t)front || !page_ok(old)))
+		if (old && (pread(fd, old, front, 0) != (ssize_t)front || !head_ok(&old->magic)))
 			old->magic = 0;
 		if (unlinkat(dir_fd, file, 0) && errno != ENOENT)
 			err = -errno;
@@ -168,6 +172,7 @@ void stats_close(struct stats *s)
 
 int stats_attach(struct stats_view *v, int dir_fd, const char *file)
 {
+	uint32_t head[3];
 	struct stat st;
 	void *p;
 	int fd, err;
@@ -180,20 +185,17 @@ int stats_attach(struct stats_view *v, int dir_fd, const char *file)
 		goto fail;
 	}
 	err = -EPROTO;
-	if (!S_ISREG(st.st_mode) || st.st_size != sizeof(struct stats_page))
+	if (!S_ISREG(st.st_mode) || st.st_size != sizeof(struct stats_page) ||
+	    pread(fd, head, sizeof(head), 0) != sizeof(head) || !head_ok(head))
 		goto fail;
+	/* Acquire: who found the magic finds the rest; pairs with fill_page(). */
+	atomic_thread_fence(memory_order_acquire);
 	p = mmap(NULL, sizeof(struct stats_page), PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
 		err = -errno;
 		goto fail;
 	}
 	*v = (struct stats_view){ .page = p, .fd = fd };
-	if (!page_ok(v->page)) {
-		stats_detach(v);
-		return -EPROTO;
-	}
-	/* Acquire: pairs with the release in fill_page(). */
-	atomic_thread_fence(memory_order_acquire);
 	v->alive = stats_alive(v);
 	return 0;
 fail:
@@ -206,6 +208,25 @@ bool stats_alive(const struct stats_view *v)
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 
 	return !fcntl(v->fd, F_OFD_GETLK, &l) && l.l_type != F_UNLCK;
+}
+
+int stats_copy(const struct stats_view *v, struct stats_page *to, bool rules)
+{
+	size_t front = offsetof(struct stats_page, rules), tail;
+	uint32_t gen;
+	ssize_t n;
+
+	n = pread(v->fd, to, front, 0);
+	if (n != (ssize_t)front || !head_ok(&to->magic) || to->nrules > STATS_RULES_MAX)
+		return n < 0 ? -errno : -EPROTO;
+	if (!rules)
+		return 0;
+	tail = to->nrules * sizeof(to->rules[0]);
+	n = pread(v->fd, to->rules, tail, (off_t)front);
+	if (n != (ssize_t)tail ||
+	    pread(v->fd, &gen, sizeof(gen), offsetof(struct stats_page, rules_gen)) != sizeof(gen))
+		return n < 0 ? -errno : -EPROTO;
+	return gen & 1 || gen != to->rules_gen ? -EAGAIN : 0;
 }
 
 void stats_detach(struct stats_view *v)

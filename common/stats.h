@@ -173,6 +173,17 @@ int stats_attach(struct stats_view *v, int dir_fd, const char *file);
  * stats_alive() - Does the stage still hold its lock?
  */
 bool stats_alive(const struct stats_view *v);
+
+/**
+ * stats_copy() - Copy a page, by reading its file: a stage that cuts it short makes
+ * this fail, not fault
+ * @rules:	With its rules; else only the part before @rules is written
+ *
+ * Return: 0; -EPROTO if it is no page any more, -EAGAIN if a reload is rewriting
+ * the rules right now; -errno
+ */
+int stats_copy(const struct stats_view *v, struct stats_page *to, bool rules);
+
 void stats_detach(struct stats_view *v);
 
 #endif /* GW_STATS_H */

@@ -54,6 +54,30 @@ static void shared_page(void)
 	OK(stats_attach(&v, dir, "gwfilter:censor") == -ENOENT, "unlinked by an orderly exit");
 }
 
+static void copies(void)
+{
+	struct stats_view v;
+	struct stats s;
+
+	if (stats_open(&s, dir, "gwmangle", NULL, NULL) || stats_attach(&v, dir, "gwmangle"))
+		return;
+	s.page->counter[STATS_EDITED] = 3;
+	s.page->nrules = 2;
+	s.page->rules[1].packets = 9;
+	memset(old, 0xff, sizeof(*old));
+	OK(!stats_copy(&v, old, false) && old->counter[STATS_EDITED] == 3 &&
+	   old->rules[1].packets == UINT64_MAX, "front only");
+	OK(!stats_copy(&v, old, true) && old->rules[1].packets == 9 &&
+	   old->rules[2].packets == UINT64_MAX, "with its two rules");
+	s.page->rules_gen = 1;
+	OK(stats_copy(&v, old, true) == -EAGAIN && !stats_copy(&v, old, false), "during a reload");
+	s.page->nrules = STATS_RULES_MAX + 1;
+	OK(stats_copy(&v, old, false) == -EPROTO, "more rules than there can be");
+	OK(!ftruncate(s.fd, 100) && stats_copy(&v, old, false) == -EPROTO, "cut short");
+	stats_detach(&v);
+	stats_close(&s);
+}
+
 static void crash(uint64_t count)
 {
 	struct stats s;
@@ -170,6 +194,7 @@ int main(void)
 	names();
 	private_page();
 	shared_page();
+	copies();
 	crashed_page();
 	strangers();
 	race();
