@@ -11,7 +11,7 @@
 
 #include "stats.h"
 
-_Static_assert(offsetof(struct stats_page, size) == 2 * sizeof(uint32_t), "head_ok()");
+_Static_assert(offsetof(struct stats_page, size) == 2 * sizeof(uint32_t), "three words in front");
 
 static const struct {
 	const char *name, *text;
@@ -41,11 +41,10 @@ static uint64_t clock_ns(clockid_t clock)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* @head: the first three words of a page */
-static bool head_ok(const uint32_t head[3])
+static bool head_ok(uint32_t magic, uint32_t version, uint32_t size)
 {
-	return head[0] == STATS_MAGIC && head[1] == STATS_VERSION &&
-	       head[2] == sizeof(struct stats_page);
+	return magic == STATS_MAGIC && version == STATS_VERSION &&
+	       size == sizeof(struct stats_page);
 }
 
 static int lock_page(int fd)
@@ -78,7 +77,8 @@ static int bury_old(int dir_fd, const char *file, struct stats_page *old)
 		return errno == ENOENT ? 0 : -errno;
 	err = lock_page(fd);
 	if (!err && still_named(dir_fd, file, fd)) {
-		if (old && (pread(fd, old, front, 0) != (ssize_t)front || !head_ok(&old->magic)))
+		if (old && (pread(fd, old, front, 0) != (ssize_t)front ||
+			    !head_ok(old->magic, old->version, old->size)))
 			old->magic = 0;
 		if (unlinkat(dir_fd, file, 0) && errno != ENOENT)
 			err = -errno;
@@ -186,7 +186,7 @@ int stats_attach(struct stats_view *v, int dir_fd, const char *file)
 	}
 	err = -EPROTO;
 	if (!S_ISREG(st.st_mode) || st.st_size != sizeof(struct stats_page) ||
-	    pread(fd, head, sizeof(head), 0) != sizeof(head) || !head_ok(head))
+	    pread(fd, head, sizeof(head), 0) != sizeof(head) || !head_ok(head[0], head[1], head[2]))
 		goto fail;
 	/* Acquire: who found the magic finds the rest; pairs with fill_page(). */
 	atomic_thread_fence(memory_order_acquire);
@@ -217,7 +217,8 @@ int stats_copy(const struct stats_view *v, struct stats_page *to, bool rules)
 	ssize_t n;
 
 	n = pread(v->fd, to, front, 0);
-	if (n != (ssize_t)front || !head_ok(&to->magic) || to->nrules > STATS_RULES_MAX)
+	if (n != (ssize_t)front || !head_ok(to->magic, to->version, to->size) ||
+	    to->nrules > STATS_RULES_MAX)
 		return n < 0 ? -errno : -EPROTO;
 	if (!rules)
 		return 0;
