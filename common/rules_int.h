@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rules_int.h - Between the files of the rule language; programs use rules.h
+ */
+#ifndef GW_RULES_INT_H
+#define GW_RULES_INT_H
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#include "rules.h"
+#include "wire.h"
+
+/* ---- rules_lex.c: characters of one source ---- */
+
+/**
+ * struct lexer - Cursor over one file or -e line
+ * @name:	For messages: the file's name, or "-e#1"
+ * @src, @len:	Its text; NUL bytes are text as well
+ * @pos:	Next character
+ * @errors:	How many were reported
+ * @counted, @newlines:	Line ends before a place already asked for
+ *
+ * A "\" before a line's end is skipped wherever a character is looked at, so no part
+ * of the parser sees joined lines.
+ */
+struct lexer {
+	const char *name;
+	const char *src;
+	size_t len;
+	size_t pos;
+	unsigned errors;
+	FILE *err;
+	size_t counted;
+	unsigned newlines;
+};
+
+/* Report an error at a place; the caller gives up this line */
+bool lex_error(struct lexer *l, size_t at, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void lex_warn(FILE *err, const char *file, unsigned line, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
+unsigned lex_line(struct lexer *l, size_t at);
+/* Next character, -1 at the end of the line */
+int lex_peek(struct lexer *l);
+/* Skip blanks; returns lex_peek(), or -1 at a comment */
+int lex_blank(struct lexer *l);
+/* To the start of the next line; false at the end of the source */
+bool lex_next_line(struct lexer *l);
+/* Does the keyword @word come next?  Takes it if so */
+bool lex_keyword(struct lexer *l, const char *word);
+/* Take one character, else report that @what was expected */
+bool lex_char(struct lexer *l, char c, const char *what);
+/* Run of characters of a set: "" if none; @at is where it starts */
+size_t lex_run(struct lexer *l, const char *set, char *out, size_t size, size_t *at);
+bool lex_number(struct lexer *l, const char *what, uint64_t min, uint64_t max, uint64_t *out);
+bool lex_name(struct lexer *l, const char *what, char out[RULES_NAME_MAX]);
+/* "..." with its escapes; *out is the caller's to free */
+bool lex_string(struct lexer *l, char **out, size_t *len);
+/* /.../ as written */
+bool lex_regex(struct lexer *l, char **out, size_t *len);
+/* Rest of the line up to a comment, white space normalised; @map: place of each character */
+void lex_rest(struct lexer *l, char **out, size_t **map);
+
+extern const char lex_name_set[];
+
+/* ---- rules_parse.c ---- */
+
+struct rules_builder {
+	struct rules *r;
+	size_t room;
+	pcap_t *pcap;
+	void *names;		/* tsearch(3): struct name_entry */
+};
+
+/* A name that is taken, and by whom */
+struct name_entry {
+	char name[RULES_NAME_MAX];
+	const char *file;
+	unsigned line;
+};
+
+/* The holder of a name: a new entry if it was free */
+const struct name_entry *name_take(void **names, const char *name, const char *file,
+				   unsigned line, bool *was_free);
+
+void rules_parse(struct rules_builder *b, struct lexer *l);
+
+/* ---- rules_where.c: filter expressions ---- */
+
+/* Check words, then compile; reports errors itself */
+bool where_compile(pcap_t *pcap, struct rule *rule, struct lexer *l, const size_t *map);
+/* Something a user may not expect; NULL: nothing */
+const char *where_warning(const char *expr);
+
+/* ---- rules_table.c: prefix tables ---- */
+
+struct prefix {
+	uint8_t addr[16];
+	uint8_t version;
+	uint8_t bits;
+};
+
+struct range4 {
+	uint32_t lo, hi;
+};
+
+struct range6 {
+	unsigned __int128 lo, hi;
+};
+
+/**
+ * struct rules_table - A set of prefixes
+ * @path:	The file it comes from, or NULL: the prefixes were written in the rule
+ * @prefix:	As written
+ * @v4, @v6:	The same, sorted, without overlaps: one binary search
+ */
+struct rules_table {
+	char name[RULES_NAME_MAX];
+	char *path;
+	struct prefix *prefix;
+	size_t n, room;
+	struct range4 *v4;
+	size_t n4;
+	struct range6 *v6;
+	size_t n6;
+	const char *file;
+	unsigned line;
+	bool used;
+};
+
+bool table_parse(struct rules_table *t, struct lexer *l);
+void table_print(const struct rules_table *t, FILE *out);
+void table_free(struct rules_table *t);
+
+/* ---- rules_print.c ---- */
+
+/* @with_name: the "name" as well */
+void rule_print(const struct rule *rule, bool with_name, FILE *out);
+void print_string(const char *s, size_t len, FILE *out);
+
+/* ---- rules_index.c: which rules can match a packet at all ---- */
+
+struct rules_index *index_build(const struct rules *r);
+void index_free(struct rules_index *ix);
+
+/**
+ * struct index_walk - Candidates for one packet, in order
+ */
+struct index_walk {
+	const uint32_t *p[3], *end[3];
+};
+
+void index_start(const struct rules_index *ix, const struct packet *p, const uint8_t *data,
+		 struct index_walk *w);
+
+/* Next candidate, or UINT32_MAX */
+static inline uint32_t index_next(struct index_walk *w)
+{
+	uint32_t best = UINT32_MAX;
+
+	for (int i = 0; i < 3; i++)
+		if (w->p[i] < w->end[i] && *w->p[i] < best)
+			best = *w->p[i];
+	for (int i = 0; i < 3; i++)
+		if (w->p[i] < w->end[i] && *w->p[i] == best)
+			w->p[i]++;
+	return best;
+}
+
+/* ---- rules_load.c ---- */
+
+/* Whole file, NUL behind it; NULL with errno */
+char *rules_read(const char *path, size_t *len);
+/* Memory at set-up: exits when there is none */
+void *rules_alloc(size_t size) __attribute__((malloc, returns_nonnull));
+void *rules_grow(void *p, size_t n, size_t *room, size_t size) __attribute__((returns_nonnull));
+
+#endif /* GW_RULES_INT_H */
