@@ -26,12 +26,14 @@
  * @nonce:	Random per process of the writer: tells a restart from a gap
  * @message:	ZeroMQ: number of this message, from 0; byte stream: 0
  * @packets:	Packets this writer sent before this block
+ * @live:	The chain's source is an interface, not a file
  * @chain, @prog, @as:	NUL-terminated
  */
 struct cap_hello {
 	uint64_t nonce;
 	uint64_t message;
 	uint64_t packets;
+	bool live;
 	char chain[CAP_NAME_MAX];
 	char prog[CAP_NAME_MAX];
 	char as[CAP_NAME_MAX];
@@ -47,11 +49,18 @@ enum cap_event {
 	CAP_ERROR,		/* broken: r->err says what, r->offset where */
 };
 
+/**
+ * struct cap_iface - One interface of the section being read (classic: the only one)
+ * @linktype:	LINKTYPE_ value
+ * @snaplen:	0: unlimited
+ * @units:	Timestamp ticks a second
+ * @offset_s:	Seconds to add (if_tsoffset)
+ */
 struct cap_iface {
 	uint32_t linktype;
 	uint32_t snaplen;
-	uint64_t units;		/* ticks a second */
-	int64_t offset_s;	/* if_tsoffset */
+	uint64_t units;
+	int64_t offset_s;
 };
 
 /**
@@ -71,18 +80,17 @@ struct cap_reader {
 	char err[160];
 	bool ours;
 	/* private */
-	bool swap, classic, classic_nsec, started;
-	uint32_t classic_linktype;
+	bool swap, classic, started;
 	unsigned nifaces;
-	struct cap_iface iface[CAP_IFACES_MAX];
 	uint64_t seq;
+	struct cap_iface iface[CAP_IFACES_MAX];	/* last: not cleared by cap_reader_init() */
 };
 
 void cap_reader_init(struct cap_reader *r) __attribute__((nonnull));
 
 /**
  * cap_next() - Next record of the block
- * @data:	Bytes not yet consumed; changed in place when the byte order is foreign
+ * @data:	Bytes not yet consumed
  * @len:	How many
  * @used:	Written always: bytes to skip before the next call
  * @f:		Reset and filled on CAP_PACKET only; points into @data
