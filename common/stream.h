@@ -27,6 +27,7 @@
 
 #include "capfile.h"
 #include "frame.h"
+#include "priv.h"
 
 #define STREAM_POLL_MAX	4	/* descriptors one end may name */
 #define STREAM_INPUTS_MAX 64	/* producers told apart on one input */
@@ -46,7 +47,10 @@ enum rx_state {
  * @gaps:	Packets known to be lost before they reached us
  * @broken:	Messages or blocks that could not be read, counted
  * @upstream:	Nonces of the producers seen, for gwhealth
+ * @upstream_packets:	Packets received from each, gaps included
+ * @dev, @ino:	Of a byte stream's file
  * @chain:	Chain name learnt from a hello, "" before
+ * @live:	A hello said that the chain's source is an interface, or we are it
  * @ops:	The kind's functions; a ring head or an interface is just one more
  */
 struct rx {
@@ -57,7 +61,10 @@ struct rx {
 	uint64_t broken;
 	unsigned nupstream;
 	uint64_t upstream[STREAM_INPUTS_MAX];
+	uint64_t upstream_packets[STREAM_INPUTS_MAX];
+	uint64_t dev, ino;
 	char chain[CAP_NAME_MAX];
+	bool live;
 };
 
 struct rx_ops {
@@ -106,8 +113,7 @@ enum tx_end { TX_END, TX_ABORT, TX_DETACH };
  * struct tx - One output
  * @packets, @bytes:	Written so far (packet bytes)
  * @made:	Packets sent beyond one a frame (fragments, mirrors)
- * @drops:	Set by kinds that drop for reasons of their own: frames get verdicts
- *		inside tx_send(), counted by the caller afterwards
+ * @uncertain:	Packets in hand when the output failed: written or not, unknown
  */
 struct tx {
 	const struct tx_ops *ops;
@@ -167,27 +173,28 @@ static inline int tx_end(struct tx *tx, enum tx_end how)
 
 /**
  * struct stream_conf - What the ends need to know of their stage
- * @prog, @as, @chain:	For the hello; @chain points at a buffer that may still change
- *		while no output was written to
+ * @prog, @as, @chain, @live:	For the hello, which an output writes as soon as @chain is
+ *		no longer ""
  * @nonce:	Of this process
- * @run_fd:	Run folder, or -1: ipc://NAME needs it
- * @run_dir:	Its path
+ * @run_dir:	Run folder: ipc://NAME lies there
  * @hwm:	ZeroMQ high-water mark, messages
  * @inputs:	Producers whose ends end the input
- * @uid, @gid:	Who the process will be after set-up: ipc sockets are handed to it;
- *		(uid_t)-1: unchanged
+ * @linger_ms:	How long the last messages may take to leave
+ * @priv:	Who the process will be after set-up: ipc sockets are handed to it
+ * @rx:		The input, for an output that must not be the same file; or NULL
  */
 struct stream_conf {
 	const char *prog;
 	const char *as;
-	const char *chain;
+	char chain[CAP_NAME_MAX];
+	bool live;
 	uint64_t nonce;
-	int run_fd;
 	const char *run_dir;
 	int hwm;
+	int linger_ms;
 	unsigned inputs;
-	unsigned uid;
-	unsigned gid;
+	struct priv priv;
+	const struct rx *rx;
 };
 
 /**
@@ -213,5 +220,32 @@ void tx_close(struct tx *tx);	/* NULL is fine */
  * stream_is_zmq() - Does @spec name a ZeroMQ endpoint?
  */
 bool stream_is_zmq(const char *spec) __attribute__((nonnull));
+
+/* The kinds, each in a file of its own */
+struct rx *bytes_rx_open(const char *spec, const struct stream_conf *conf);
+struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf);
+struct rx *mq_rx_open(const char *spec, const struct stream_conf *conf);
+struct tx *mq_tx_open(const char *spec, const struct stream_conf *conf);
+
+/**
+ * tx_discard() - An output that takes everything and keeps nothing (--print alone)
+ */
+struct tx *tx_discard(void);
+
+/**
+ * stream_hello() - The hello of an output that has sent @packets in @message messages
+ */
+void stream_hello(struct cap_hello *h, const struct stream_conf *conf, uint64_t message,
+		  uint64_t packets) __attribute__((nonnull));
+
+/**
+ * rx_take_hello() - Note what a hello says: chain, liveness, who feeds us
+ *
+ * Return: index of the producer in @rx->upstream
+ */
+unsigned rx_take_hello(struct rx *rx, const struct cap_hello *h) __attribute__((nonnull));
+
+/* Room of a frame that packets are parsed in place for: any IP packet fits */
+#define STREAM_FRAME_ROOM	(FRAME_HEADROOM + 65536u + ENCAP_MAX + 1024u)
 
 #endif /* GW_STREAM_H */

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * bytestream.c - Streams over files and pipes: blocks of a megabyte, parsed in place
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "stream.h"
+
+#define BLOCK	(1u << 20)
+#define PIPE_CHUNK (128u << 10)	/* buffered for a pipe before it is written to */
+
+struct bytes_rx {
+	struct rx rx;
+	int fd;
+	bool regular;
+	bool eof;
+	bool aborted;
+	bool failed;
+	uint8_t *buf;
+	size_t size, start, end;
+	uint64_t received;		/* packets since the last hello */
+	struct cap_reader reader;
+	struct frame **frames;
+};
+
+/* A name for messages */
+static const char *spec_name(const char *spec, const char *dash)
+{
+	return strcmp(spec, "-") ? spec : dash;
+}
+
+/*
+ * A pipe's own open file description: O_NONBLOCK on the inherited one would
+ * change it under every process that shares it.
+ */
+static void own_description(int fd, int mode, const char *name)
+{
+	char path[32];
+	int again, flags;
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, mode | O_NONBLOCK | O_CLOEXEC);
+	if (again >= 0) {
+		if (dup3(again, fd, O_CLOEXEC) < 0)
+			die("%s: %m", name);
+		close(again);
+		return;
+	}
+	flags = fcntl(fd, F_GETFL);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+		die("%s: %m", name);
+}
+
+static bool rx_fill(struct bytes_rx *b)
+{
+	ssize_t n;
+
+	if (b->start) {
+		memmove(b->buf, b->buf + b->start, b->end - b->start);
+		b->end -= b->start;
+		b->start = 0;
+	}
+	n = read(b->fd, b->buf + b->end, b->size - b->end);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n < 0) {
+		log_error("%s: %m", spec_name(b->rx.spec, "stdin"));
+		b->failed = true;
+	}
+	if (n <= 0)
+		b->eof = true;
+	else
+		b->end += (size_t)n;
+	return n > 0;
+}
+
+/* A record larger than the buffer: grow it, as far as CAP_BLOCK_MAX allows */
+static bool rx_make_room(struct bytes_rx *b)
+{
+	size_t need = cap_need(&b->reader, b->buf + b->start, b->end - b->start);
+	uint8_t *bigger;
+
+	if (need <= b->size)
+		return true;
+	bigger = realloc(b->buf, need);
+	if (!bigger) {
+		log_error("%s: no memory for a block of %zu bytes", b->rx.spec, need);
+		b->failed = true;
+		return false;
+	}
+	b->buf = bigger;
+	b->size = need;
+	return true;
+}
+
+static int rx_finish(struct bytes_rx *b)
+{
+	const char *name = spec_name(b->rx.spec, "stdin");
+
+	if (b->failed)
+		return RX_FAIL;
+	if (b->aborted)
+		return RX_ABORT;
+	if (!cap_cut(&b->reader, b->end - b->start))
+		return RX_END;
+	if (b->end > b->start)
+		log_error("%s: cut in the middle of a block at byte %llu", name,
+			  (unsigned long long)b->reader.offset);
+	else if (b->reader.offset)
+		log_error("%s: ended without an end mark: %s died", name, b->reader.hello.prog);
+	else
+		log_error("%s: empty: not a capture", name);
+	return RX_ABORT;
+}
+
+static void rx_hello(struct bytes_rx *b)
+{
+	unsigned who = rx_take_hello(&b->rx, &b->reader.hello);
+
+	b->rx.upstream_packets[who] = b->received = b->reader.hello.packets;
+}
+
+static void rx_ended(struct bytes_rx *b, enum cap_event ev)
+{
+	uint64_t missing = b->reader.total - b->received;
+
+	if (ev == CAP_ABORT)
+		b->aborted = true;
+	else if (missing) {
+		b->rx.gaps += missing;
+		log_warn("%s: %lld packets of the stream are missing",
+			 spec_name(b->rx.spec, "stdin"), (long long)missing);
+	}
+}
+
+/* Packets of the bytes at hand */
+static int rx_parse(struct bytes_rx *b, struct frame **f, int max)
+{
+	int n = 0;
+
+	while (n < max) {
+		enum cap_event ev;
+		size_t used;
+
+		ev = cap_next(&b->reader, b->buf + b->start, b->end - b->start, &used, b->frames[n]);
+		b->start += used;
+		if (ev == CAP_PACKET) {
+			f[n] = b->frames[n];
+			n++;
+		} else if (ev == CAP_HELLO) {
+			rx_hello(b);
+		} else if (ev == CAP_END || ev == CAP_ABORT) {
+			b->received += (unsigned)n;
+			rx_ended(b, ev);
+			b->received -= (unsigned)n;
+		} else if (ev == CAP_ERROR) {
+			if (!b->failed)
+				log_error("%s: byte %llu: %s", spec_name(b->rx.spec, "stdin"),
+					  (unsigned long long)b->reader.offset, b->reader.err);
+			b->failed = b->eof = true;
+			break;
+		} else {
+			break;
+		}
+	}
+	b->received += (unsigned)n;
+	if (b->rx.nupstream)
+		b->rx.upstream_packets[b->rx.nupstream - 1] = b->received;
+	return n;
+}
+
+static int bytes_recv(struct rx *rx, struct frame **f, int max)
+{
+	struct bytes_rx *b = (struct bytes_rx *)rx;
+	int n;
+
+	for (;;) {
+		n = rx_parse(b, f, max);
+		if (n)
+			return n;
+		if (b->eof)
+			return rx_finish(b);
+		if (!rx_make_room(b))
+			return RX_FAIL;
+		if (!rx_fill(b) && !b->eof)
+			return RX_AGAIN;
+	}
+}
+
+static void bytes_release(struct rx *rx, int n)
+{
+	(void)rx;
+	(void)n;
+}
+
+static int bytes_rx_poll(struct rx *rx, struct pollfd *fds)
+{
+	struct bytes_rx *b = (struct bytes_rx *)rx;
+
+	fds[0] = (struct pollfd){ .fd = b->fd, .events = POLLIN };
+	return 1;
+}
+
+static void bytes_rx_stop(struct rx *rx)
+{
+	struct bytes_rx *b = (struct bytes_rx *)rx;
+
+	b->eof = true;
+	b->end = b->start;
+	b->reader.ours = false;
+}
+
+static void bytes_rx_close(struct rx *rx)
+{
+	struct bytes_rx *b = (struct bytes_rx *)rx;
+
+	close(b->fd);
+	free(b->buf);
+	frame_pool_free(b->frames);
+	free(b);
+}
+
+static const struct rx_ops bytes_rx_ops = {
+	.recv = bytes_recv,
+	.release = bytes_release,
+	.poll = bytes_rx_poll,
+	.stop = bytes_rx_stop,
+	.close = bytes_rx_close,
+};
+
+struct rx *bytes_rx_open(const char *spec, const struct stream_conf *conf)
+{
+	struct bytes_rx *b = calloc(1, sizeof(*b));
+	bool dash = !strcmp(spec, "-");
+	struct stat st;
+
+	(void)conf;
+	if (!b || !(b->buf = malloc(BLOCK)) ||
+	    !(b->frames = frame_pool_new(FRAME_BURST, STREAM_FRAME_ROOM)))
+		die("no memory");
+	b->size = BLOCK;
+	b->fd = dash ? STDIN_FILENO : open(spec, O_RDONLY | O_CLOEXEC);
+	if (b->fd < 0 || fstat(b->fd, &st))
+		die("%s: %m", spec_name(spec, "stdin"));
+	if (dash && isatty(b->fd))
+		die_usage("stdin is a terminal: give -i FILE, or the output of a stage or of tcpdump -w -");
+	if (S_ISDIR(st.st_mode))
+		die("%s: is a directory", spec);
+	b->regular = S_ISREG(st.st_mode);
+	if (!b->regular)
+		own_description(b->fd, O_RDONLY, spec_name(spec, "stdin"));
+	b->rx.ops = &bytes_rx_ops;
+	b->rx.spec = spec;
+	b->rx.kind = b->regular ? "file" : "stream";
+	b->rx.dev = st.st_dev;
+	b->rx.ino = st.st_ino;
+	cap_reader_init(&b->reader);
+	return &b->rx;
+}
+
+struct bytes_tx {
+	struct tx tx;
+	const struct stream_conf *conf;
+	int fd;
+	int err;			/* the output is gone */
+	bool regular;
+	bool header_written;
+	bool end_written;
+	bool warned;
+	uint8_t *buf;
+	size_t size, limit, start, end;
+	uint64_t flushed;		/* packets at the last empty buffer */
+	struct cap_writer w;
+	char name[2 * CAP_NAME_MAX];
+};
+
+/* What the buffer still held may or may not have reached the reader */
+static int tx_failed(struct bytes_tx *b, int err)
+{
+	const char *name = spec_name(b->tx.spec, "stdout");
+
+	if (err == EPIPE)
+		log_error("%s: the reader closed it", name);
+	else
+		log_error("%s: %s", name, strerror(err));
+	b->tx.uncertain += b->tx.packets - b->flushed;
+	b->tx.packets = b->flushed;
+	b->err = err;
+	return -err;
+}
+
+static void tx_header(struct bytes_tx *b)
+{
+	struct cap_hello h;
+
+	if (b->header_written || !b->conf->chain[0])
+		return;
+	stream_hello(&h, b->conf, 0, 0);
+	b->end += cap_write_header(&b->w, b->buf + b->end, &h);
+	b->header_written = true;
+}
+
+static int bytes_flush(struct tx *tx)
+{
+	struct bytes_tx *b = (struct bytes_tx *)tx;
+
+	if (b->err)
+		return -b->err;
+	tx_header(b);
+	while (b->start < b->end) {
+		ssize_t n = write(b->fd, b->buf + b->start, b->end - b->start);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return -EAGAIN;
+		if (n < 0)
+			return tx_failed(b, errno);
+		b->start += (size_t)n;
+	}
+	b->start = b->end = 0;
+	b->flushed = tx->packets;
+	return 0;
+}
+
+static void tx_encode(struct bytes_tx *b, struct frame *f)
+{
+	b->end += cap_write_iface(&b->w, b->buf + b->end, f->linktype);
+	if (f->linktype != b->w.linktype) {
+		frame_drop(f, REASON_LINKTYPE, 0);
+		return;
+	}
+	if (b->w.format == CAP_PCAP && f->encap_len && !b->warned) {
+		log_warn("%s: classic pcap cannot hold the encapsulation: it is lost", b->tx.spec);
+		b->warned = true;
+	}
+	b->end += cap_write_packet(&b->w, b->buf + b->end, f);
+	b->tx.packets++;
+	b->tx.bytes += f->len;
+}
+
+static int bytes_send(struct tx *tx, struct frame **f, int n)
+{
+	struct bytes_tx *b = (struct bytes_tx *)tx;
+	int err;
+
+	tx_header(b);
+	for (int i = 0; i < n; i++) {
+		if (f[i]->verdict)
+			continue;
+		if (b->end >= b->limit ||
+		    b->end + cap_packet_size(f[i]) + CAP_HEADER_ROOM > b->size) {
+			err = bytes_flush(tx);
+			if (err == -EAGAIN)
+				return i;
+			if (err)
+				return err;
+		}
+		tx_encode(b, f[i]);
+	}
+	return n;
+}
+
+static int bytes_tx_poll(struct tx *tx, struct pollfd *fds)
+{
+	struct bytes_tx *b = (struct bytes_tx *)tx;
+
+	fds[0] = (struct pollfd){ .fd = b->fd, .events = POLLOUT };
+	return 1;
+}
+
+static int bytes_end(struct tx *tx, enum tx_end how)
+{
+	struct bytes_tx *b = (struct bytes_tx *)tx;
+
+	if (!b->end_written && b->end + 3 * CAP_HEADER_ROOM > b->size) {
+		int err = bytes_flush(tx);
+
+		if (err)
+			return err;
+	}
+	if (!b->end_written) {
+		tx_header(b);
+		b->end += cap_write_iface(&b->w, b->buf + b->end, LINKTYPE_RAW);
+		if (how != TX_DETACH)
+			b->end += cap_write_end(&b->w, b->buf + b->end, tx->packets, how == TX_ABORT);
+		b->end_written = true;
+	}
+	return bytes_flush(tx);
+}
+
+static void bytes_tx_close(struct tx *tx)
+{
+	struct bytes_tx *b = (struct bytes_tx *)tx;
+
+	if (close(b->fd) && !b->err)
+		log_error("%s: %m", spec_name(b->tx.spec, "stdout"));
+	free(b->buf);
+	free(b);
+}
+
+static const struct tx_ops bytes_tx_ops = {
+	.send = bytes_send,
+	.flush = bytes_flush,
+	.poll = bytes_tx_poll,
+	.end = bytes_end,
+	.close = bytes_tx_close,
+};
+
+/* Opened without O_TRUNC first: it may be the very file we read */
+static void tx_prepare(struct bytes_tx *b, const struct rx *rx)
+{
+	const char *name = spec_name(b->tx.spec, "stdout");
+	struct stat st;
+
+	if (fstat(b->fd, &st))
+		die("%s: %m", name);
+	b->regular = S_ISREG(st.st_mode);
+	if (b->regular && rx && rx->dev == st.st_dev && rx->ino == st.st_ino)
+		die_conf("%s: is the input as well", name);
+	if (b->regular && b->fd != STDOUT_FILENO && ftruncate(b->fd, 0))
+		die("%s: %m", name);
+	if (!b->regular)
+		own_description(b->fd, O_WRONLY, name);
+}
+
+static bool is_classic(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n >= 5 && !strcmp(path + n - 5, ".pcap");
+}
+
+struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf)
+{
+	struct bytes_tx *b = calloc(1, sizeof(*b));
+	bool dash = !strcmp(spec, "-");
+
+	if (!b || !(b->buf = malloc(2 * BLOCK)))
+		die("no memory");
+	b->size = 2 * BLOCK;
+	b->fd = dash ? STDOUT_FILENO : open(spec, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+	b->tx.spec = spec;
+	if (b->fd < 0)
+		die("%s: %m", spec);
+	if (dash && isatty(b->fd))
+		die_usage("stdout is a terminal: give -o FILE, a further stage, or --print");
+	tx_prepare(b, conf->rx);
+	b->limit = b->regular ? BLOCK : PIPE_CHUNK;
+	b->conf = conf;
+	snprintf(b->name, sizeof(b->name), "%s%s%s", conf->prog, *conf->as ? ":" : "", conf->as);
+	b->w.name = b->name;
+	b->w.format = !dash && is_classic(spec) ? CAP_PCAP : CAP_PCAPNG;
+	b->tx.ops = &bytes_tx_ops;
+	b->tx.kind = b->regular ? "file" : "stream";
+	return &b->tx;
+}

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * mqstream.c - Streams over ZeroMQ: PUSH and PULL, a message is a small pcapng file
+ *
+ * Theory of operation
+ *
+ * Each message stands alone: section, hello, interface, a batch of packets.  The hello
+ * numbers it: how many packets this writer had sent before.  A reader adds up what it
+ * got and sees what went missing on the way, also when it is the successor of a crashed
+ * one, whose page of counters says how far that had come (rx_resume()).
+ *
+ * The end of a stream is a message with an end block.  A writer that vanishes without
+ * one may come back: the reader waits.
+ *
+ * libzmq lets a second binder steal an ipc path silently, so the binder holds a lock on
+ * PATH.lock.  Buffers are bounded by the high-water mark: an output that cannot send says
+ * "would block", which is back-pressure; messages are never dropped here.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <zmq.h>
+
+#include "log.h"
+#include "stream.h"
+
+#define MSG_BYTES	(64u << 10)	/* send a message once it holds so many ... */
+#define MSG_PACKETS	256u		/* ... or so many packets */
+#define ADDR_MAX	256
+
+static void *mq_ctx;		/* one context a process: each costs threads */
+static unsigned mq_sockets;
+
+static void *mq_socket(int type)
+{
+	void *s;
+
+	if (!mq_ctx && !(mq_ctx = zmq_ctx_new()))
+		die("zeromq: %m");
+	s = zmq_socket(mq_ctx, type);
+	if (!s)
+		die("zeromq: %s", zmq_strerror(errno));
+	mq_sockets++;
+	return s;
+}
+
+static void mq_close(void *sock)
+{
+	zmq_close(sock);
+	if (--mq_sockets)
+		return;
+	while (zmq_ctx_term(mq_ctx) && errno == EINTR)
+		;		/* waits for the last messages, as long as they may linger */
+	mq_ctx = NULL;
+}
+
+static void mq_int(void *sock, int opt, int val, const char *spec)
+{
+	if (zmq_setsockopt(sock, opt, &val, sizeof(val)))
+		die("%s: zeromq option %d: %s", spec, opt, zmq_strerror(errno));
+}
+
+/**
+ * struct mq_addr - An endpoint, taken apart
+ * @bind:	Bind, else connect
+ * @addr:	As ZeroMQ wants it
+ * @path:	Points at the ipc path inside @addr, or NULL
+ */
+struct mq_addr {
+	bool bind;
+	char addr[ADDR_MAX];
+	const char *path;
+};
+
+static void addr_parse(struct mq_addr *a, const char *spec, bool bind, const struct stream_conf *conf)
+{
+	const char *s = spec, *rest;
+	int n;
+
+	a->bind = bind;
+	a->path = NULL;
+	if (!strncmp(s, "bind+", 5)) {
+		a->bind = true;
+		s += 5;
+	} else if (!strncmp(s, "connect+", 8)) {
+		a->bind = false;
+		s += 8;
+	}
+	rest = s + 6;		/* behind ipc:// or tcp:// */
+	if (!strncmp(s, "tcp://", 6)) {
+		n = snprintf(a->addr, sizeof(a->addr), "tcp://%s%s", *rest == ':' ?
+			     a->bind ? "*" : "127.0.0.1" : "", rest);
+		if (!strrchr(rest, ':'))
+			die_usage("'%s': no port", spec);
+	} else if (strchr(rest, '/')) {
+		n = snprintf(a->addr, sizeof(a->addr), "ipc://%s", rest);
+	} else {
+		if (!chain_name_ok(rest))
+			die_usage("'%s': a name is made of letters, digits, '_', '.', '-'", spec);
+		n = snprintf(a->addr, sizeof(a->addr), "ipc://%s/%s", conf->run_dir, rest);
+	}
+	if (n < 0 || (size_t)n >= sizeof(a->addr))
+		die_usage("'%s' is too long", spec);
+	if (!strncmp(a->addr, "ipc://", 6)) {
+		a->path = a->addr + 6;
+		if (strlen(a->path) > 107)	/* sizeof(sun_path) - 1 */
+			die_usage("'%s': a socket's path has at most 107 bytes, this has %zu",
+				  a->path, strlen(a->path));
+	}
+}
+
+/* The lock says who serves an ipc path: a second one is refused, by name */
+static int lock_path(const char *path, const struct stream_conf *conf)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	char lock[ADDR_MAX], who[2 * CAP_NAME_MAX + 32] = "";
+	int fd;
+
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0)
+		die("%s: %m", lock);
+	if (fcntl(fd, F_OFD_SETLK, &fl)) {
+		if (read(fd, who, sizeof(who) - 1) <= 0)
+			strcpy(who, "another program");
+		who[strcspn(who, "\n")] = '\0';
+		die_conf("%s: %s reads there already", path, who);
+	}
+	snprintf(who, sizeof(who), "%s%s%s, pid %d\n", conf->prog, *conf->as ? ":" : "",
+		 conf->as, (int)getpid());
+	if (ftruncate(fd, 0) || write(fd, who, strlen(who)) < 0)
+		log_warn("%s: %m", lock);
+	if (conf->priv.uid != (uid_t)-1 && fchown(fd, conf->priv.uid, conf->priv.gid))
+		log_warn("%s: %m", lock);
+	return fd;
+}
+
+static void unlock_path(const char *path, int fd)
+{
+	char lock[ADDR_MAX];
+
+	if (fd < 0)
+		return;
+	snprintf(lock, sizeof(lock), "%s.lock", path);
+	unlink(lock);
+	close(fd);
+}
+
+/* Return: lock descriptor, or -1 where there is nothing to lock */
+static int attach(void *sock, const struct mq_addr *a, const char *spec, const struct stream_conf *conf)
+{
+	int lock = -1;
+
+	if (!a->bind) {
+		if (zmq_connect(sock, a->addr))
+			die("%s: %s", spec, zmq_strerror(errno));
+		return -1;
+	}
+	if (a->path)
+		lock = lock_path(a->path, conf);
+	if (zmq_bind(sock, a->addr))
+		die("%s: %s", spec, zmq_strerror(errno));
+	if (a->path && conf->priv.uid != (uid_t)-1 &&
+	    chown(a->path, conf->priv.uid, conf->priv.gid))
+		log_warn("%s: %m", a->path);
+	return lock;
+}
+
+static int mq_fd(void *sock)
+{
+	size_t len = sizeof(int);
+	int fd = -1;
+
+	zmq_getsockopt(sock, ZMQ_FD, &fd, &len);
+	return fd;
+}
+
+struct mq_rx {
+	struct rx rx;
+	void *sock;
+	int fd;
+	int lock;
+	int last;			/* after stop(): messages still taken; -1: running */
+	int hwm;
+	unsigned inputs, ended;
+	bool aborted;
+	struct mq_addr addr;
+	zmq_msg_t msg;
+	uint8_t *at;
+	size_t left;
+	int who;			/* producer of this message, -1: a stranger */
+	uint64_t packets;		/* of this message so far */
+	struct cap_reader reader;
+	struct frame **frames;
+	struct log_site site;
+};
+
+static uint64_t mono_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void bad_message(struct mq_rx *m, const char *why)
+{
+	m->rx.broken++;
+	m->left = 0;
+	log_limited(&m->site, mono_ns(), LOG_LVL_WARN, "%s: message not understood: %s",
+		    m->rx.spec, why);
+}
+
+/* Where this writer was, and what is missing since */
+static void msg_hello(struct mq_rx *m)
+{
+	const struct cap_hello *h = &m->reader.hello;
+	unsigned known = m->rx.nupstream;
+	uint64_t *had;
+
+	m->who = (int)rx_take_hello(&m->rx, h);
+	had = &m->rx.upstream_packets[m->who];
+	if (m->rx.nupstream != known)
+		*had = h->packets;	/* what it sent before we came went elsewhere */
+	if (h->packets < *had) {
+		bad_message(m, "its packets came before");
+		return;
+	}
+	m->rx.gaps += h->packets - *had;
+	*had = h->packets;
+}
+
+static void msg_ended(struct mq_rx *m, bool abort)
+{
+	m->ended++;
+	m->aborted |= abort;
+	if (m->who >= 0 && m->reader.total > m->rx.upstream_packets[m->who]) {
+		m->rx.gaps += m->reader.total - m->rx.upstream_packets[m->who];
+		m->rx.upstream_packets[m->who] = m->reader.total;
+	}
+}
+
+/* Return: packets parsed; 0 when the message is used up */
+static int msg_parse(struct mq_rx *m, struct frame **f, int max)
+{
+	int n = 0;
+
+	while (n < max && m->left) {
+		enum cap_event ev;
+		size_t used;
+
+		ev = cap_next(&m->reader, m->at, m->left, &used, m->frames[n]);
+		m->at += used;
+		m->left -= used;
+		if (ev == CAP_PACKET) {
+			f[n] = m->frames[n];
+			n++;
+			if (m->who >= 0)
+				m->rx.upstream_packets[m->who]++;
+		} else if (ev == CAP_HELLO) {
+			msg_hello(m);
+		} else if (ev == CAP_END || ev == CAP_ABORT) {
+			msg_ended(m, ev == CAP_ABORT);
+		} else if (ev == CAP_ERROR) {
+			bad_message(m, m->reader.err);
+		} else if (m->left) {
+			bad_message(m, "cut");
+		}
+	}
+	return n;
+}
+
+static int mq_recv(struct rx *rx, struct frame **f, int max)
+{
+	struct mq_rx *m = (struct mq_rx *)rx;
+	int n;
+
+	for (;;) {
+		n = msg_parse(m, f, max);
+		if (n)
+			return n;
+		if (m->ended >= m->inputs)
+			return m->aborted ? RX_ABORT : RX_END;
+		if (!m->last)
+			return RX_END;
+		if (zmq_msg_recv(&m->msg, m->sock, ZMQ_DONTWAIT) < 0) {
+			if (errno == EINTR)
+				continue;
+			return m->last > 0 ? RX_END : RX_AGAIN;
+		}
+		if (m->last > 0)
+			m->last--;
+		cap_reader_init(&m->reader);
+		m->who = -1;
+		m->at = zmq_msg_data(&m->msg);
+		m->left = zmq_msg_size(&m->msg);
+		if (!m->left)
+			bad_message(m, "empty");
+	}
+}
+
+static void mq_release(struct rx *rx, int n)
+{
+	(void)rx;
+	(void)n;
+}
+
+static int mq_rx_poll(struct rx *rx, struct pollfd *fds)
+{
+	struct mq_rx *m = (struct mq_rx *)rx;
+
+	fds[0] = (struct pollfd){ .fd = m->fd, .events = POLLIN };
+	return 1;
+}
+
+/* What lies in our queue is still worked on, not what keeps coming */
+static void mq_rx_stop(struct rx *rx)
+{
+	struct mq_rx *m = (struct mq_rx *)rx;
+
+	if (m->last >= 0)
+		return;
+	m->last = m->hwm;
+	if (m->addr.bind)
+		zmq_unbind(m->sock, m->addr.addr);
+}
+
+static void mq_rx_close(struct rx *rx)
+{
+	struct mq_rx *m = (struct mq_rx *)rx;
+
+	zmq_msg_close(&m->msg);
+	mq_close(m->sock);
+	unlock_path(m->addr.path, m->lock);
+	frame_pool_free(m->frames);
+	free(m);
+}
+
+static const struct rx_ops mq_rx_ops = {
+	.recv = mq_recv,
+	.release = mq_release,
+	.poll = mq_rx_poll,
+	.stop = mq_rx_stop,
+	.close = mq_rx_close,
+};
+
+struct rx *mq_rx_open(const char *spec, const struct stream_conf *conf)
+{
+	struct mq_rx *m = calloc(1, sizeof(*m));
+
+	if (!m || !(m->frames = frame_pool_new(FRAME_BURST, STREAM_FRAME_ROOM)))
+		die("no memory");
+	addr_parse(&m->addr, spec, true, conf);
+	m->sock = mq_socket(ZMQ_PULL);
+	mq_int(m->sock, ZMQ_RCVHWM, conf->hwm, spec);
+	mq_int(m->sock, ZMQ_LINGER, 0, spec);
+	m->lock = attach(m->sock, &m->addr, spec, conf);
+	m->fd = mq_fd(m->sock);
+	m->hwm = conf->hwm;
+	m->last = -1;
+	m->who = -1;
+	m->inputs = conf->inputs;
+	zmq_msg_init(&m->msg);
+	m->rx.ops = &mq_rx_ops;
+	m->rx.spec = spec;
+	m->rx.kind = "zmq";
+	return &m->rx;
+}
+
+struct mq_tx {
+	struct tx tx;
+	const struct stream_conf *conf;
+	void *sock;
+	int fd;
+	int lock;
+	struct mq_addr addr;
+	uint8_t *buf;			/* the message being filled, NULL: none */
+	size_t size, end;
+	zmq_msg_t msg;			/* sealed: waits until ZeroMQ takes it */
+	uint64_t messages;		/* handed to ZeroMQ */
+	uint32_t batch;			/* packets of this message */
+	bool sealed;
+	bool ended;
+	struct cap_writer w;
+	char name[2 * CAP_NAME_MAX];
+};
+
+static void free_message(void *data, void *hint)
+{
+	(void)hint;
+	free(data);
+}
+
+/* A full message is handed over; until ZeroMQ takes it, it waits sealed */
+static int mq_flush(struct tx *tx)
+{
+	struct mq_tx *m = (struct mq_tx *)tx;
+
+	if (!m->buf && !m->sealed)
+		return 0;
+	if (!m->sealed) {
+		if (zmq_msg_init_data(&m->msg, m->buf, m->end, free_message, NULL))
+			return -ENOMEM;
+		m->buf = NULL;
+		m->sealed = true;
+	}
+	while (zmq_msg_send(&m->msg, m->sock, ZMQ_DONTWAIT) < 0) {
+		if (errno == EAGAIN)
+			return -EAGAIN;
+		if (errno == EINTR)
+			continue;
+		log_error("%s: %s", tx->spec, zmq_strerror(errno));
+		return -EIO;
+	}
+	m->sealed = false;
+	m->messages++;
+	m->batch = 0;
+	return 0;
+}
+
+/* Start a message that has room for @room bytes of packets */
+static int msg_begin(struct mq_tx *m, size_t room)
+{
+	struct cap_hello h;
+
+	m->size = MSG_BYTES + room + 3 * CAP_HEADER_ROOM;
+	m->buf = malloc(m->size);
+	if (!m->buf) {
+		log_error("%s: no memory for a message", m->tx.spec);
+		return -ENOMEM;
+	}
+	m->w.iface_written = false;
+	stream_hello(&h, m->conf, m->messages, m->tx.packets);
+	m->end = cap_write_header(&m->w, m->buf, &h);
+	return 0;
+}
+
+/* Make sure @f fits the message at hand; Return: 0, -EAGAIN, -errno */
+static int msg_room(struct mq_tx *m, const struct frame *f)
+{
+	bool full = m->sealed;
+	int err;
+
+	if (m->buf)
+		full = m->end >= MSG_BYTES || m->batch >= MSG_PACKETS ||
+		       m->end + cap_packet_size(f) + 2 * CAP_HEADER_ROOM > m->size ||
+		       (m->w.iface_written && m->w.linktype != f->linktype);
+	if (full) {
+		err = mq_flush(&m->tx);
+		if (err)
+			return err;
+	}
+	return m->buf ? 0 : msg_begin(m, cap_packet_size(f));
+}
+
+static int mq_send(struct tx *tx, struct frame **f, int n)
+{
+	struct mq_tx *m = (struct mq_tx *)tx;
+	int err;
+
+	for (int i = 0; i < n; i++) {
+		if (f[i]->verdict)
+			continue;
+		err = msg_room(m, f[i]);
+		if (err)
+			return err == -EAGAIN ? i : err;
+		m->end += cap_write_iface(&m->w, m->buf + m->end, f[i]->linktype);
+		m->end += cap_write_packet(&m->w, m->buf + m->end, f[i]);
+		m->batch++;
+		tx->packets++;
+		tx->bytes += f[i]->len;
+	}
+	return n;
+}
+
+static int mq_tx_poll(struct tx *tx, struct pollfd *fds)
+{
+	struct mq_tx *m = (struct mq_tx *)tx;
+
+	fds[0] = (struct pollfd){ .fd = m->fd, .events = POLLIN };
+	return 1;
+}
+
+static int mq_end(struct tx *tx, enum tx_end how)
+{
+	struct mq_tx *m = (struct mq_tx *)tx;
+	int err = mq_flush(tx);
+
+	if (err || how == TX_DETACH || m->ended)
+		return err;
+	err = msg_begin(m, 0);
+	if (err)
+		return err;
+	m->end += cap_write_iface(&m->w, m->buf + m->end, LINKTYPE_RAW);
+	m->end += cap_write_end(&m->w, m->buf + m->end, tx->packets, how == TX_ABORT);
+	m->ended = true;
+	return mq_flush(tx);
+}
+
+static void mq_tx_close(struct tx *tx)
+{
+	struct mq_tx *m = (struct mq_tx *)tx;
+
+	if (m->sealed)
+		zmq_msg_close(&m->msg);
+	mq_close(m->sock);
+	unlock_path(m->addr.path, m->lock);
+	free(m->buf);
+	free(m);
+}
+
+static const struct tx_ops mq_tx_ops = {
+	.send = mq_send,
+	.flush = mq_flush,
+	.poll = mq_tx_poll,
+	.end = mq_end,
+	.close = mq_tx_close,
+};
+
+struct tx *mq_tx_open(const char *spec, const struct stream_conf *conf)
+{
+	struct mq_tx *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		die("no memory");
+	addr_parse(&m->addr, spec, false, conf);
+	m->sock = mq_socket(ZMQ_PUSH);
+	mq_int(m->sock, ZMQ_SNDHWM, conf->hwm, spec);
+	mq_int(m->sock, ZMQ_LINGER, conf->linger_ms, spec);
+	mq_int(m->sock, ZMQ_RECONNECT_IVL, 50, spec);
+	mq_int(m->sock, ZMQ_RECONNECT_IVL_MAX, 200, spec);
+	m->lock = attach(m->sock, &m->addr, spec, conf);
+	m->fd = mq_fd(m->sock);
+	m->conf = conf;
+	snprintf(m->name, sizeof(m->name), "%s%s%s", conf->prog, *conf->as ? ":" : "", conf->as);
+	m->w.name = m->name;
+	m->tx.ops = &mq_tx_ops;
+	m->tx.spec = spec;
+	m->tx.kind = "zmq";
+	return &m->tx;
+}
