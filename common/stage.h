@@ -97,7 +97,6 @@ struct stage {
 		int hwm;
 		bool quiet;
 		bool print;
-		bool no_ring;
 		int ready_fd;
 	} conf;
 	struct rx *rx;
@@ -109,14 +108,17 @@ struct stage {
 	uint64_t now_ns;
 	/* private to stage.c */
 	FILE *print_to;
+	int run_fd;
 	int sig_fd;
 	int signals;
 	bool leaving;
 	bool live;
 	bool warned_geneve;
 	uint64_t next_tick_ns;
+	uint64_t next_look_ns;
 	uint64_t stop_at_ns;
-	char run_path[108];
+	uint64_t replies;
+	char run_path[200];
 };
 
 /**

@@ -158,6 +158,21 @@ int stats_open(struct stats *s, int dir_fd, const char *prog, const char *as,
 	return 0;
 }
 
+void stats_move(struct stats *to, struct stats *from)
+{
+	struct stats_page *t = to->page, *f = from->page;
+
+	memcpy(t->counter, f->counter, sizeof(t->counter));
+	memcpy(t->drop, f->drop, sizeof(t->drop));
+	memcpy(t->latency, f->latency, sizeof(t->latency));
+	memcpy(t->trouble, f->trouble, sizeof(t->trouble));
+	t->rules_hash = f->rules_hash;
+	t->rules_loaded_unix_ns = f->rules_loaded_unix_ns;
+	t->nrules = f->nrules;
+	memcpy(t->rules, f->rules, f->nrules * sizeof(t->rules[0]));
+	stats_close(from);
+}
+
 void stats_close(struct stats *s)
 {
 	if (s->fd >= 0) {

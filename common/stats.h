@@ -139,6 +139,12 @@ int stats_open(struct stats *s, int dir_fd, const char *prog, const char *as,
 	       struct stats_page *old);
 
 /**
+ * stats_move() - Carry everything counted so far from private memory to @to's page
+ * @from:	Closed afterwards
+ */
+void stats_move(struct stats *to, struct stats *from);
+
+/**
  * stats_close() - Unlink (orderly exit) and unmap
  */
 void stats_close(struct stats *s);

@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "log.h"
+#include "ready.h"
+#include "stage.h"
+
+#define SECOND		1000000000ull
+#define LOOK_NS		10000000ull	/* under load, signals are looked for so often */
+
+static uint64_t now_mono(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t now_real(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+}
+
+static uint64_t *counters(struct stage *st)
+{
+	return st->stats.page->counter;
+}
+
+/* --- set-up --------------------------------------------------------------- */
+
+/* The chain's name is known: outputs may say hello */
+static void settle_chain(struct stage *st, const char *name)
+{
+	if (!st->stream.chain[0])
+		memcpy(st->stream.chain, name, CAP_NAME_MAX);
+	memcpy(st->stats.page->chain, st->stream.chain, CAP_NAME_MAX);
+}
+
+static void open_streams(struct stage *st)
+{
+	st->stream.linger_ms = (int)st->conf.drain_ms;
+	st->stream.prog = st->prog;
+	st->stream.as = st->conf.as ? st->conf.as : "";
+	st->stream.hwm = st->conf.hwm;
+	st->stream.inputs = st->conf.inputs;
+	st->stream.priv = st->priv;
+	st->stream.run_dir = st->run_path;
+	if (!st->rx)
+		st->rx = rx_open(st->conf.in ? st->conf.in : "-", &st->stream);
+	st->stream.rx = st->rx;
+	if (st->tx[0]) {
+		st->ntx = 1;
+		return;
+	}
+	for (; st->ntx < st->conf.nout; st->ntx++)
+		st->tx[st->ntx] = tx_open(st->conf.out[st->ntx], &st->stream);
+	if (!st->ntx)
+		st->tx[st->ntx++] = st->conf.print ? tx_discard() : tx_open("-", &st->stream);
+}
+
+static bool is_kind(const char *kind, const char *what)
+{
+	return !strcmp(kind, what);
+}
+
+/* Does this run need its run folder from the start? */
+static bool wants_rundir(const struct stage *st)
+{
+	bool zmq = st->conf.in && stream_is_zmq(st->conf.in);
+
+	for (unsigned i = 0; i < st->conf.nout; i++)
+		zmq |= stream_is_zmq(st->conf.out[i]);
+	return zmq || (st->rx && is_kind(st->rx->kind, "iface")) ||
+	       (st->tx[0] && is_kind(st->tx[0]->kind, "iface"));
+}
+
+static void fill_page(struct stage *st)
+{
+	struct stats_page *p = st->stats.page;
+
+	p->nonce = st->stream.nonce;
+	p->uid = geteuid();
+	p->unix_start_ns = now_real();
+	p->role = (st->flags & STAGE_SOURCE ? (unsigned)STATS_SOURCE : 0) |
+		  (st->flags & STAGE_SINK ? (unsigned)STATS_SINK : 0);
+	snprintf(p->in, sizeof(p->in), "%s", st->rx->spec);
+	snprintf(p->out, sizeof(p->out), "%s", st->tx[0]->spec);
+	snprintf(p->chain, sizeof(p->chain), "%s", st->stream.chain);
+	stats_beat(&st->stats, now_mono());
+}
+
+/* A crashed predecessor's page says how far it had come */
+static void resume(struct stage *st, const struct stats_page *old)
+{
+	uint32_t n = MIN(old->nupstream, (uint32_t)STATS_UPSTREAM_MAX);
+
+	if (old->magic != STATS_MAGIC)
+		return;
+	log_notice("taking over from pid %d, which died", old->pid);
+	for (uint32_t i = 0; i < n; i++)
+		rx_resume(st->rx, old->upstream[i], old->upstream_packets[i]);
+}
+
+static void open_page(struct stage *st)
+{
+	struct stats_page *old = calloc(1, sizeof(*old));
+	int err;
+
+	if (!old)
+		die("no memory");
+	err = stats_open(&st->stats, st->run_fd, st->prog, st->stream.as, old);
+	if (err == -EBUSY)
+		die_conf("chain '%s' has a live %s%s%s already: give this one a name with --as",
+			 st->stream.chain, st->prog, st->conf.as ? ":" : "", st->stream.as);
+	if (err)
+		die("%s: counters: %s", st->run_path, strerror(-err));
+	if (st->stats.fd >= 0 && st->priv.uid != (uid_t)-1 &&
+	    fchown(st->stats.fd, st->priv.uid, st->priv.gid))
+		log_info("%s: %m", st->run_path);
+	resume(st, old);
+	free(old);
+	fill_page(st);
+}
+
+void stage_open(struct stage *st)
+{
+	sigset_t set;
+	int err;
+
+	if (sodium_init() < 0)
+		die("libsodium cannot start");
+	randombytes_buf(&st->stream.nonce, sizeof(st->stream.nonce));
+	signal(SIGPIPE, SIG_IGN);
+	st->priv = priv_lookup(st->conf.user);
+	err = rundir_path(st->conf.chain, st->run_path, sizeof(st->run_path));
+	if (err)
+		die_conf("run folder: %s", strerror(-err));
+	if (wants_rundir(st)) {
+		st->live = true;
+		st->run_fd = rundir_open(st->run_path, &st->priv);
+		if (st->run_fd < 0)
+			die("%s: %s", st->run_path, strerror(-st->run_fd));
+	}
+	if (st->conf.chain_given || st->live || st->flags & STAGE_SOURCE)
+		memcpy(st->stream.chain, st->conf.chain, CAP_NAME_MAX);
+	open_streams(st);
+	st->stream.live = is_kind(st->rx->kind, "iface");
+	open_page(st);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	st->sig_fd = sigprocmask(SIG_BLOCK, &set, NULL) ? -1 :
+		     signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (st->sig_fd < 0)
+		die("signals: %m");
+}
+
+static void start_line(const struct stage *st)
+{
+	fprintf(stderr, "%s%s%s: %s: in %s, out %s\n", st->prog, st->conf.as ? ":" : "",
+		st->stream.as, st->stream.chain, st->rx->kind, st->tx[0]->kind);
+}
+
+void stage_confine(struct stage *st)
+{
+	priv_drop(&st->priv);
+	st->stats.page->uid = geteuid();
+	if (st->conf.print)
+		st->print_to = is_kind(st->tx[0]->kind, "none") ? stdout : stderr;
+	ready_notify(st->conf.ready_fd);
+	if (st->live)
+		start_line(st);
+}
+
+/* The source is an interface after all: be seen from outside */
+static void go_live(struct stage *st)
+{
+	struct stats was = st->stats;
+
+	st->live = st->stream.live = true;
+	st->run_fd = rundir_open(st->run_path, &st->priv);
+	if (st->run_fd < 0) {
+		log_notice("%s: %s: this stage is not seen by gwhealth", st->run_path,
+			   strerror(-st->run_fd));
+	} else if (stats_open(&st->stats, st->run_fd, st->prog, st->stream.as, NULL)) {
+		log_warn("%s: no page of counters there: is another %s live? (--as)",
+			 st->run_path, st->prog);
+		st->stats = was;
+	} else {
+		stats_move(&st->stats, &was);
+		fill_page(st);
+	}
+	start_line(st);
+}
+
+/* A hello told the chain's name, or packets came without one */
+static void learn(struct stage *st)
+{
+	struct rx *rx = st->rx;
+
+	if (unlikely(!st->stream.chain[0])) {
+		settle_chain(st, rx->chain[0] ? rx->chain : st->conf.chain);
+		if (!st->live && rundir_path(st->stream.chain, st->run_path, sizeof(st->run_path)))
+			return;
+	}
+	if (unlikely(rx->live && !st->live))
+		go_live(st);
+}
+
+/* --- signals, time -------------------------------------------------------- */
+
+static void publish(struct stage *st)
+{
+	struct stats_page *p = st->stats.page;
+
+	p->counter[STATS_GAPS] = st->rx->gaps;
+	p->counter[STATS_BROKEN] = st->rx->broken;
+	memcpy(p->upstream, st->rx->upstream, sizeof(p->upstream));
+	memcpy(p->upstream_packets, st->rx->upstream_packets, sizeof(p->upstream_packets));
+	atomic_store_explicit(&p->nupstream, st->rx->nupstream, memory_order_release);
+}
+
+static bool own_end(const struct stage *st)
+{
+	return st->flags & STAGE_SOURCE || is_kind(st->rx->kind, "file");
+}
+
+static void on_stop_signal(struct stage *st)
+{
+	st->signals++;
+	if (st->signals > 1) {
+		st->leaving = true;
+	} else if (own_end(st) || is_kind(st->rx->kind, "zmq")) {
+		if (st->rx->ops->stop)
+			st->rx->ops->stop(st->rx);
+	}
+	/* else the upstream got the signal too: its end comes with the stream */
+	if (!st->stop_at_ns)
+		st->stop_at_ns = st->now_ns + st->conf.drain_ms * 1000000;
+}
+
+static void read_signals(struct stage *st)
+{
+	struct signalfd_siginfo si;
+
+	while (read(st->sig_fd, &si, sizeof(si)) == sizeof(si)) {
+		if (si.ssi_signo != SIGHUP)
+			on_stop_signal(st);
+		else if (st->ops->reload)
+			st->ops->reload(st);
+	}
+}
+
+/* Once in a while under load, and after every sleep */
+static void look_around(struct stage *st)
+{
+	read_signals(st);
+	st->next_look_ns = st->now_ns + LOOK_NS;
+	if (st->stop_at_ns && st->now_ns >= st->stop_at_ns)
+		st->leaving = true;
+	publish(st);
+	stats_beat(&st->stats, st->now_ns);
+	if (st->now_ns < st->next_tick_ns)
+		return;
+	st->next_tick_ns = st->now_ns + SECOND;
+	if (st->ops->tick)
+		st->ops->tick(st);
+}
+
+/* Sleep until one of @fds moves, a signal comes or the next second begins */
+static void sleep_on(struct stage *st, struct pollfd *fds, int n)
+{
+	uint64_t until = st->next_tick_ns;
+	struct timespec ts = { 0 };
+	sigset_t none;
+
+	fds[n++] = (struct pollfd){ .fd = st->sig_fd, .events = POLLIN };
+	if (st->stop_at_ns && st->stop_at_ns < until)
+		until = st->stop_at_ns;
+	st->now_ns = now_mono();
+	if (until > st->now_ns)
+		ts.tv_nsec = (long)(until - st->now_ns > SECOND ? SECOND - 1 :
+				    (until - st->now_ns) % SECOND);
+	sigemptyset(&none);
+	ppoll(fds, (nfds_t)n, &ts, NULL);
+	st->now_ns = now_mono();
+	look_around(st);
+}
+
+/* --- packets -------------------------------------------------------------- */
+
+/* Frames an output has no more use for */
+static void refuse(struct frame **f, int n, enum reason why)
+{
+	for (int i = 0; i < n; i++)
+		if (!f[i]->verdict)
+			frame_drop(f[i], why, 0);
+}
+
+/* All of a burst into one output, waiting where it is full; false: it is gone */
+static bool give_one(struct stage *st, struct tx *tx, struct frame **f, int n)
+{
+	struct pollfd fds[STREAM_POLL_MAX + 1];
+	int took;
+
+	while (n) {
+		took = tx_send(tx, f, n);
+		if (took < 0) {
+			refuse(f, n, REASON_OUTPUT_GONE);
+			return false;
+		}
+		f += took;
+		n -= took;
+		if (!n)
+			break;
+		if (st->leaving) {
+			refuse(f, n, REASON_STOPPED);
+			break;
+		}
+		sleep_on(st, fds, tx_poll(tx, fds));
+	}
+	return true;
+}
+
+static unsigned spread(const struct stage *st, const struct frame *f)
+{
+	uint64_t h = f->endpoint * 0x9e3779b97f4a7c15ull ^ f->cookie * 0xc2b2ae3d27d4eb4full;
+
+	return (unsigned)((h ^ h >> 32) * 0xff51afd7ed558ccdull >> 33) % st->ntx;
+}
+
+static bool give(struct stage *st, struct frame **f, int n)
+{
+	struct frame *part[FRAME_BURST];
+	bool ok = true;
+
+	if (st->ntx == 1)
+		return give_one(st, st->tx[0], f, n);
+	for (unsigned t = 0; t < st->ntx; t++) {
+		int m = 0;
+
+		for (int i = 0; i < n; i++)
+			if (spread(st, f[i]) == t)
+				part[m++] = f[i];
+		ok &= give_one(st, st->tx[t], part, m);
+	}
+	return ok;
+}
+
+static void account(struct stage *st, struct frame **f, int n)
+{
+	uint64_t *c = counters(st), drops = 0;
+	uint64_t packets = 0, bytes = 0, made = st->replies, uncertain = 0;
+
+	for (int i = 0; i < n; i++) {
+		if (!f[i]->verdict)
+			continue;
+		st->stats.page->drop[f[i]->verdict < REASON_NUM ? f[i]->verdict : 0]++;
+		drops++;
+	}
+	for (unsigned t = 0; t < st->ntx; t++) {
+		packets += st->tx[t]->packets;
+		bytes += st->tx[t]->bytes;
+		made += st->tx[t]->made;
+		uncertain += st->tx[t]->uncertain;
+	}
+	c[STATS_DROPPED] += drops;
+	c[STATS_OUT_PACKETS] = packets;
+	c[STATS_OUT_BYTES] = bytes;
+	c[STATS_MADE] = made;
+	c[STATS_UNCERTAIN] = uncertain;
+}
+
+static void note_latency(struct stage *st, const struct frame *f)
+{
+	uint64_t age = now_real() - f->ts_ns;
+	unsigned bucket = (int64_t)age <= 0 ? 0 : 64 - (unsigned)__builtin_clzll(age);
+
+	st->stats.page->latency[MIN(bucket, STATS_LATENCY - 1u)]++;
+}
+
+static void warn_geneve(struct stage *st, struct frame **f, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (f[i]->dialect != DIALECT_PLAIN || frame_parse(f[i]) ||
+		    !(f[i]->pkt.flags & PKT_GENEVE))
+			continue;
+		st->warned_geneve = true;
+		log_warn("Geneve where inner packets belong: is gwdecap missing?");
+		return;
+	}
+}
+
+/* Return: false when an output is gone */
+static bool work(struct stage *st, struct frame **burst, int n)
+{
+	struct frame *f[FRAME_BURST];
+	uint64_t *c = counters(st);
+	int live = 0;
+	bool ok;
+
+	for (int i = 0; i < n; i++) {	/* on a ring, some were dropped before */
+		if (burst[i]->verdict)
+			continue;
+		f[live++] = burst[i];
+		c[STATS_IN_BYTES] += burst[i]->len;
+	}
+	c[STATS_IN_PACKETS] += (unsigned)live;
+	c[STATS_BURSTS]++;
+	if (st->flags & STAGE_INNER && !st->warned_geneve)
+		warn_geneve(st, f, live);
+	if (st->ops->burst && live)
+		st->ops->burst(st, f, live);
+	if (st->print_to)
+		for (int i = 0; i < live; i++)
+			if (!f[i]->verdict)
+				st->ops->print(st, f[i], st->print_to);
+	if (st->live && live)
+		note_latency(st, f[0]);
+	ok = give(st, f, live);
+	account(st, f, live);
+	return ok;
+}
+
+void stage_reply(struct stage *st, struct frame *f, enum reason reason)
+{
+	f->marks = FRAME_REPLY | FRAME_CHANGED;
+	st->replies++;
+	st->stats.page->drop[reason]++;
+	counters(st)[STATS_DROPPED]++;
+}
+
+void stage_trouble(struct stage *st, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(st->stats.page->trouble, sizeof(st->stats.page->trouble), fmt, ap);
+	va_end(ap);
+}
+
+/* Nothing to do: everything out, then sleep; false: an output is gone */
+static bool rest(struct stage *st)
+{
+	struct pollfd fds[STREAM_POLL_MAX * (STAGE_OUTPUTS_MAX + 1) + 1];
+	int n;
+
+	learn(st);
+	if (st->print_to)
+		fflush(st->print_to);
+	if (st->ops->idle)
+		st->ops->idle(st);
+	n = rx_poll(st->rx, fds);
+	for (unsigned t = 0; t < st->ntx; t++) {
+		int err = tx_flush(st->tx[t]);
+
+		if (err == -EAGAIN)
+			n += tx_poll(st->tx[t], fds + n);
+		else if (err)
+			return false;
+	}
+	sleep_on(st, fds, n);
+	return true;
+}
+
+/* --- the end -------------------------------------------------------------- */
+
+static bool finish_outputs(struct stage *st, enum tx_end how)
+{
+	struct pollfd fds[STREAM_POLL_MAX + 1];
+	bool ok = true;
+	int err;
+
+	for (unsigned t = 0; t < st->ntx; t++) {
+		while ((err = tx_end(st->tx[t], how)) == -EAGAIN && !st->leaving)
+			sleep_on(st, fds, tx_poll(st->tx[t], fds));
+		ok &= !err;
+	}
+	return ok;
+}
+
+static void summary(struct stage *st)
+{
+	uint64_t *c = counters(st);
+	char drops[512] = "";
+	size_t n = 0;
+
+	for (unsigned r = 1; r < REASON_NUM && n < sizeof(drops) - 64; r++)
+		if (st->stats.page->drop[r])
+			n += (size_t)snprintf(drops + n, sizeof(drops) - n, "%s%s %llu",
+					      n ? ", " : " (", reason_name(r),
+					      (unsigned long long)st->stats.page->drop[r]);
+	fprintf(stderr, "%s%s%s: %llu in, %llu made, %llu out, %llu dropped%s%s, %llu uncertain",
+		st->prog, st->conf.as ? ":" : "", st->stream.as,
+		(unsigned long long)c[STATS_IN_PACKETS], (unsigned long long)c[STATS_MADE],
+		(unsigned long long)c[STATS_OUT_PACKETS], (unsigned long long)c[STATS_DROPPED],
+		drops, n ? ")" : "", (unsigned long long)c[STATS_UNCERTAIN]);
+	if (c[STATS_GAPS])
+		fprintf(stderr, ", %llu lost before", (unsigned long long)c[STATS_GAPS]);
+	fputc('\n', stderr);
+}
+
+static int finish(struct stage *st, int state)
+{
+	bool detach = state == RX_END && st->signals && is_kind(st->rx->kind, "zmq") && !own_end(st);
+	enum tx_end how = state != RX_END || st->leaving ? TX_ABORT : detach ? TX_DETACH : TX_END;
+	bool ok;
+
+	if (!st->stream.chain[0])
+		learn(st);
+	if (st->ops->done)
+		st->ops->done(st);
+	ok = finish_outputs(st, how);
+	publish(st);
+	if (st->ops->tick)
+		st->ops->tick(st);
+	account(st, NULL, 0);
+	if (st->print_to && fflush(st->print_to))
+		ok = false;
+	if (!st->conf.quiet)
+		summary(st);
+	for (unsigned t = 0; t < st->ntx; t++)
+		tx_close(st->tx[t]);
+	rx_close(st->rx);
+	stats_close(&st->stats);
+	return how != TX_ABORT && ok ? EXIT_SUCCESS : EXIT_RUNTIME;
+}
+
+int stage_run(struct stage *st)
+{
+	struct frame *f[FRAME_BURST];
+	int n;
+
+	st->now_ns = now_mono();
+	st->next_tick_ns = st->now_ns + SECOND;
+	while (!st->leaving) {
+		n = rx_recv(st->rx, f, FRAME_BURST);
+		if (n > 0) {
+			st->now_ns = now_mono();
+			learn(st);
+			if (!work(st, f, n))
+				return finish(st, RX_FAIL);
+			rx_release(st->rx, n);
+			if (st->now_ns >= st->next_look_ns)
+				look_around(st);
+		} else if (n == RX_AGAIN) {
+			if (!rest(st))
+				return finish(st, RX_FAIL);
+		} else {
+			return finish(st, n);
+		}
+	}
+	return finish(st, RX_ABORT);
+}
