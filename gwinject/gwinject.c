@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gwinject.c - Put the encapsulation back, and send or write to a stream
+ */
+#include "ifacetx.h"
+#include "joiner.h"
+#include "log.h"
+#include "outer.h"
+#include "pieces.h"
+#include "stage.h"
+
+#define MTU_DEFAULT	8500	/* what an AWS load balancer carries inside */
+
+/**
+ * struct inject - From the command line
+ * @iface:	Interface, or NULL: to a stream
+ * @mtu:	Longest inner packet sent that is not as it was received
+ */
+struct inject {
+	const char *iface;
+	uint32_t mtu;
+};
+
+enum { OPT_MTU = OPT_LONG };
+
+static const struct opt options[] = {
+	{ "interface", 'I', "IFACE", "send on this interface instead of -o" },
+	{ "mtu", OPT_MTU, "BYTES", "longest inner packet to send, if edited on the way (default 8500)" },
+	{ NULL, 0, NULL, NULL }
+};
+
+static void set(void *ctx, int ch, const char *arg)
+{
+	struct inject *in = ctx;
+
+	if (ch == 'I')
+		in->iface = arg;
+	else
+		in->mtu = (uint32_t)opt_u64("mtu", arg, 68, UINT16_MAX);
+}
+
+static void burst(struct stage *st, struct frame **f, int n)
+{
+	const struct inject *in = st->ctx;
+
+	for (int i = 0; i < n; i++) {
+		enum reason r;
+
+		if (f[i]->verdict)
+			continue;
+		r = outer_return(f[i], in->mtu);
+		if (!r && !in->iface && !(f[i]->marks & PIECES_MARKS) &&
+		    !outer_join(f[i]))
+			r = REASON_TOO_LARGE;
+		if (r)
+			frame_drop(f[i], r, 0);
+	}
+}
+
+static void tick(struct stage *st)
+{
+	const struct inject *in = st->ctx;
+
+	if (in->iface)
+		ifacetx_tick(st->tx[0]);
+}
+
+static const struct stage_ops ops = { .burst = burst, .tick = tick };
+
+int main(int argc, char **argv)
+{
+	struct inject in = { .mtu = MTU_DEFAULT };
+	struct stage st = {
+		.prog = "gwinject", .ops = &ops, .ctx = &in,
+		.flags = STAGE_SINK | STAGE_OWN_OUT,
+	};
+	int first;
+
+	first = stage_options(&st, "[-i STREAM] [-I IFACE | -o STREAM]",
+			      "Put the encapsulation back, outer addresses swapped, and send.",
+			      options, set, argc, argv);
+	if (first != argc)
+		die_usage("unexpected argument '%s'", argv[first]);
+	if (in.iface && st.conf.nout)
+		die_usage("-I or -o: one of them");
+	priv_no_new();
+	if (in.iface)
+		st.tx[0] = ifacetx_open(in.iface, &st);
+	stage_open(&st);
+	for (unsigned i = 0; !in.iface && i < st.ntx; i++)
+		st.tx[i] = joiner_open(st.tx[i]);
+	stage_confine(&st);
+	return stage_run(&st);
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+#include <netinet/in.h>
+
+#include "csum.h"
+#include "geneve.h"
+#include "outer.h"
+
+enum { UDP_LEN = 8, IP4_MIN = 20, IP6_LEN = 40, TTL = 64 };
+
+#define IP4_DF	0x4000u
+
+static uint16_t ip_header_len(const uint8_t *ip, size_t left, uint8_t version)
+{
+	uint16_t hlen;
+
+	if (version == 6)
+		return left >= IP6_LEN && ip[6] == IPPROTO_UDP ? IP6_LEN : 0;
+	if (version != 4 || left < IP4_MIN || ip[9] != IPPROTO_UDP)
+		return 0;
+	hlen = (uint16_t)(4 * (ip[0] & 0xfu));
+	return hlen >= IP4_MIN && hlen <= left ? hlen : 0;
+}
+
+enum reason outer_parse(struct outer *o, struct frame *f)
+{
+	const uint8_t *encap = frame_encap(f);
+	struct outer n = { .len = f->encap_len };
+	const uint8_t *udp;
+	uint32_t l3;
+	uint16_t hlen;
+
+	if (!f->encap_len || packet_l3(encap, n.len, f->encap_linktype, &l3, &n.version))
+		return REASON_NO_ENCAP;
+	if (l3 >= n.len)
+		return REASON_NO_ENCAP;
+	n.version = encap[l3] >> 4;
+	hlen = ip_header_len(encap + l3, n.len - l3, n.version);
+	if (!hlen || l3 + hlen + UDP_LEN + GENEVE_HDR_LEN > n.len)
+		return REASON_NO_ENCAP;
+	n.l3 = (uint16_t)l3;
+	n.udp = (uint16_t)(l3 + hlen);
+	udp = encap + n.udp;
+	if (be16(udp + 2) != GENEVE_PORT ||
+	    n.udp + UDP_LEN + GENEVE_HDR_LEN + 4 * (udp[UDP_LEN] & 0x3fu) != n.len)
+		return REASON_NO_ENCAP;
+	*o = n;
+	return REASON_NONE;
+}
+
+static void swap(uint8_t *a, uint8_t *b, size_t len)
+{
+	uint8_t t[16];
+
+	memcpy(t, a, len);
+	memcpy(a, b, len);
+	memcpy(b, t, len);
+}
+
+static void turn(const struct outer *o, uint8_t *encap, uint32_t linktype)
+{
+	uint8_t *ip = encap + o->l3;
+
+	if (linktype == LINKTYPE_ETHERNET)
+		swap(encap, encap + 6, 6);
+	if (o->version == 4) {
+		put32(ip + 4, IP4_DF);
+		ip[8] = TTL;
+		swap(ip + 12, ip + 16, 4);
+	} else {
+		ip[7] = TTL;
+		swap(ip + 8, ip + 24, 16);
+	}
+}
+
+static void udp6_checksum(const struct outer *o, uint8_t *encap, const struct iovec *inner, int n)
+{
+	uint8_t *udp = encap + o->udp;
+	uint8_t pseudo[8] = { 0 };
+	uint64_t sum;
+	uint16_t csum;
+
+	if (be16(udp + 6) == 0)
+		return;
+	put16(udp + 6, 0);
+	put32(pseudo, be16(udp + 4));
+	pseudo[7] = IPPROTO_UDP;
+	sum = csum_partial(encap + o->l3 + 8, 32, 0);
+	sum = csum_partial(pseudo, sizeof(pseudo), sum);
+	sum = csum_partial(udp, o->len - o->udp, sum);
+	for (int i = 0; i < n; i++)
+		sum = csum_partial(inner[i].iov_base, inner[i].iov_len, sum);
+	csum = csum_fold(sum);
+	if (csum == 0)
+		csum = 0xffff;
+	memcpy(udp + 6, &csum, sizeof(csum));
+}
+
+bool outer_fit(const struct outer *o, uint8_t *encap, const struct iovec *inner, int n, size_t len)
+{
+	uint8_t *ip = encap + o->l3, *udp = encap + o->udp;
+	size_t udp_len = o->len - o->udp + len;
+	size_t ip_len = o->len - o->l3 + len;
+
+	if (ip_len > UINT16_MAX)
+		return false;
+	put16(udp + 4, (uint16_t)udp_len);
+	if (o->version == 4) {
+		put16(ip + 2, (uint16_t)ip_len);
+		put16(udp + 6, 0);
+		csum_ipv4(ip);
+	} else {
+		put16(ip + 4, (uint16_t)(ip_len - IP6_LEN));
+		udp6_checksum(o, encap, inner, n);
+	}
+	return true;
+}
+
+/* A cooked header tells neither end's full address: what goes back is IP */
+static void leave_cooked(struct frame *f, struct outer *o)
+{
+	if (f->encap_linktype == LINKTYPE_ETHERNET)
+		return;
+	f->encap_off += o->l3;
+	f->encap_len = (uint16_t)(f->encap_len - o->l3);
+	f->encap_linktype = LINKTYPE_RAW;
+	o->len = (uint16_t)(o->len - o->l3);
+	o->udp = (uint16_t)(o->udp - o->l3);
+	o->l3 = 0;
+}
+
+enum reason outer_return(struct frame *f, uint32_t mtu)
+{
+	struct iovec inner = { frame_data(f), f->len };
+	size_t len = MAX(f->len, f->orig_len);
+	struct outer o;
+	enum reason r;
+
+	r = outer_parse(&o, f);
+	if (r)
+		return r;
+	if (f->linktype != LINKTYPE_RAW && f->linktype != LINKTYPE_IPV4 &&
+	    f->linktype != LINKTYPE_IPV6)
+		return REASON_LINKTYPE;
+	if (len > mtu && f->marks & FRAME_CHANGED && !(f->marks & FRAME_FRAGMENT))
+		return REASON_TOO_LARGE;
+	leave_cooked(f, &o);
+	turn(&o, frame_encap(f), f->encap_linktype);
+	if (f->marks & FRAME_FRAGMENT)
+		return REASON_NONE;	/* each fragment gets its own lengths */
+	return outer_fit(&o, frame_encap(f), &inner, 1, len) ? REASON_NONE : REASON_TOO_LARGE;
+}
+
+bool outer_join(struct frame *f)
+{
+	uint32_t len = f->encap_len;
+	uint32_t beyond = len > FRAME_HEADROOM ? len - FRAME_HEADROOM : 0;
+
+	if (f->encap_off + len != f->off) {
+		if (!frame_own(f, beyond))
+			return false;
+		memmove(frame_data(f) + beyond, frame_data(f), beyond ? f->len : 0);
+		f->off += beyond;
+		memcpy(frame_data(f) - len, frame_encap(f), len);
+	}
+	f->off -= len;
+	f->len += len;
+	f->orig_len = MAX(f->orig_len + len, f->len);
+	f->linktype = f->encap_linktype;
+	f->encap_len = 0;
+	f->pkt.flags = 0;
+	return true;
+}
