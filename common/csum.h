@@ -76,4 +76,16 @@ static inline uint16_t csum_replace16(uint16_t csum, uint16_t from, uint16_t to)
 	return csum_fold((uint64_t)(uint16_t)~csum + (uint16_t)~from + to);
 }
 
+/**
+ * csum_update() - Update a checksum for changed bytes (RFC 1624, eqn. 3)
+ * @csum:	Checksum field, as stored
+ * @from:	csum_partial() of the old bytes
+ * @to:		csum_partial() of the new ones, from the same even offset on
+ */
+static inline uint16_t csum_update(uint16_t csum, uint64_t from, uint64_t to)
+{
+	to = (to & UINT32_MAX) + (to >> 32);
+	return csum_fold(to + (uint16_t)~csum + csum_fold(from));
+}
+
 #endif /* GW_CSUM_H */
