@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+bats_require_minimum_version 1.5.0
+# SPDX-License-Identifier: MIT
+
+setup() {
+	page="$BATS_TEST_DIRNAME/../../gwcap/gwcap.8"
+	common="$BATS_TEST_DIRNAME/../../man/gwchain.7"
+}
+
+@test "gwcap --help: every option is in its page or in gwchain(7)" {
+	run gwcap --help
+	[ "$status" -eq 0 ]
+	cat "$page" "$common" > "$BATS_TEST_TMPDIR/pages" 2> /dev/null || cp "$page" "$BATS_TEST_TMPDIR/pages"
+	for opt in interface peer count buffer-size no-drop-rule fix-offloads print; do
+		[[ "$output" == *"--$opt"* ]]
+		grep -q -- "-$opt" "$BATS_TEST_TMPDIR/pages"
+	done
+	if [ -e "$common" ]; then
+		for opt in $(gwcap --help | grep -o -- ' --[a-z-]*' | tr -d ' -' ); do
+			tr -d '-' < "$BATS_TEST_TMPDIR/pages" | grep -q "$opt"
+		done
+	fi
+}
+
+@test "gwcap.8 is clean" {
+	run mandoc -Tlint -Wwarning "$page"
+	[ "$status" -eq 0 ]
+	for s in "EXIT STATUS" SIGNALS SECURITY EXAMPLES; do
+		grep -q "^\.Sh $s" "$page"
+	done
+}
+
+@test "gwcap --version" {
+	run gwcap --version
+	[ "$status" -eq 0 ]
+	[[ "$output" == gwcap\ * ]]
+}
+
+@test "wrong usage: exit 2, nothing on stdout, the value quoted" {
+	for args in "-I lo -i x" "lo" "--peer 10.0.0.0/33 -I lo" "--peer auto" "-B 1 -I lo" \
+	    "-c 0" "-c x" "--no-drop-rule" "--fix-offloads" "--bogus" "-o a -o b"; do
+		run --separate-stderr gwcap $args
+		[ "$status" -eq 2 ] || { echo "$args: $status $stderr"; false; }
+		[ -z "$output" ]
+	done
+	run --separate-stderr gwcap --peer 10.0.0.0/33 -I lo
+	[[ "$stderr" == *"'10.0.0.0/33'"* ]]
+}
+
+@test "no such interface, no such file: exit 1" {
+	run --separate-stderr gwcap -I nope0 -o "$BATS_TEST_TMPDIR/o.pcapng"
+	[ "$status" -eq 1 ]
+	[[ "$stderr" == *"nope0"* ]]
+	run --separate-stderr gwcap -i "$BATS_TEST_TMPDIR/nope" -o "$BATS_TEST_TMPDIR/o.pcapng"
+	[ "$status" -ne 0 ]
+	[[ "$stderr" == *"nope"* ]]
+}
