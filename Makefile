@@ -35,7 +35,7 @@ HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/h_*.c))
 BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/b_*.c))
 FUZZERS := $(patsubst %.c,build-fuzz/%,$(wildcard fuzz/fuzz_*.c))
 
-.PHONY: all check bench fuzz lint soak install clean
+.PHONY: all check bench fuzz lint soak install clean print-flags
 .SECONDARY:
 all: $(BINS)
 define program
@@ -68,6 +68,8 @@ build-fuzz/fuzz/%: fuzz/%.c $(LIBSRC)
 	$(Q)clang $(BASE_C) -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 lint:
 	$(Q)scripts/lint
+print-flags:
+	@echo $(filter-out -DGW_VERSION=%,$(BASE_C) $(WARN))
 install: all
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(DOCDIR)/examples \
 		$(foreach s,5 7 8,$(DESTDIR)$(MANDIR)/man$s)
