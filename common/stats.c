@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "stats.h"
 
 _Static_assert(offsetof(struct stats_page, size) == 2 * sizeof(uint32_t), "three words in front");
@@ -31,14 +31,6 @@ const char *stats_counter_name(unsigned counter)
 const char *stats_counter_text(unsigned counter)
 {
 	return counter < STATS_NUM ? counters[counter].text : "?";
-}
-
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 static bool head_ok(uint32_t magic, uint32_t version, uint32_t size)
@@ -117,10 +109,10 @@ static void fill_page(struct stats_page *p, const char *prog, const char *as)
 	p->size = sizeof(*p);
 	p->pid = getpid();
 	p->uid = getuid();
-	p->unix_start_ns = clock_ns(CLOCK_REALTIME);
+	p->unix_start_ns = clock_real();
 	snprintf(p->prog, sizeof(p->prog), "%s", prog);
 	snprintf(p->as, sizeof(p->as), "%s", as ? as : "");
-	atomic_store_explicit(&p->heartbeat_ns, clock_ns(CLOCK_MONOTONIC), memory_order_relaxed);
+	atomic_store_explicit(&p->heartbeat_ns, clock_mono(), memory_order_relaxed);
 	/* Release: who reads the magic finds the rest; pairs with stats_attach(). */
 	atomic_thread_fence(memory_order_release);
 	p->magic = STATS_MAGIC;
