@@ -67,9 +67,11 @@ pid_t cell_sh(int ns, const char *cmd) __attribute__((nonnull));
 
 /**
  * cell_stop() - Ask the groups of @pids to end by SIGTERM, wait, then SIGKILL
- * @pids:	As returned by cell_sh(); 0 where there is none; those that
- *		ended are set to 0
+ * @pids:	As returned by cell_sh(), also if that process itself has ended; 0
+ *		where there is none.  Set to 0 once the whole group is gone
  * @grace_ms:	How long to wait for all of them
+ *
+ * Reaps every child that has ended.
  */
 void cell_stop(pid_t *pids, unsigned n, unsigned grace_ms) __attribute__((nonnull));
 

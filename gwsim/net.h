@@ -60,13 +60,6 @@ int net_veth(const struct net_end *a, const struct net_end *b, unsigned mtu)
 	__attribute__((nonnull));
 
 /**
- * net_tun() - A TUN device, up: bare IP packets, no header before them
- *
- * Return: non-blocking descriptor of the device; the device goes with it
- */
-int net_tun(int ns, const char *name, unsigned mtu) __attribute__((nonnull));
-
-/**
  * net_addr() - Add an address: "10.1.0.2/24" or "fd00:1::2/64", usable at once
  */
 int net_addr(int ns, const char *dev, const char *prefix) __attribute__((nonnull));
@@ -88,5 +81,23 @@ int net_up(int ns, const char *dev, bool up) __attribute__((nonnull));
  * net_mtu() - Change a device's MTU
  */
 int net_mtu(int ns, const char *dev, unsigned mtu) __attribute__((nonnull));
+
+/**
+ * net_proc_has() - Has a file of /proc/net a line that holds @word?
+ * @file:	Such as "packet", "raw", "udp6"; its heading is skipped
+ */
+bool net_proc_has(int ns, const char *file, const char *word) __attribute__((nonnull));
+
+/**
+ * net_listens() - Does anything listen on this TCP or UDP port?
+ */
+bool net_listens(int ns, uint16_t port);
+
+/**
+ * net_noarp() - Send on a device without asking for hardware addresses
+ *
+ * For a cable whose other end is read by a program: it takes every frame.
+ */
+int net_noarp(int ns, const char *dev) __attribute__((nonnull));
 
 #endif /* GW_NET_H */

@@ -4,7 +4,7 @@
  *
  * An AF_PACKET socket with a TPACKET_V2 receive ring (read in place, its memory
  * is not bounded by the socket buffer's limit) and sendmmsg(2) past the queueing
- * discipline.  Sees received IPv4 frames only, never what it sent.
+ * discipline.  Sees received IPv4 and IPv6 frames, never what it sent.
  */
 #ifndef GW_PORT_H
 #define GW_PORT_H
@@ -15,14 +15,16 @@
 #include <sys/socket.h>
 
 #define PORT_BURST	64u
+#define PORT_HEADROOM	96u	/* before a received frame: the receiver's to write */
 
 /**
  * struct port_rx - A received frame, valid until port_release()
- * @data:	Ethernet header on
+ * @data:	Ethernet header on, with PORT_HEADROOM bytes before it; may be changed
  * @len:	Bytes at @data
  * @time_ns:	CLOCK_REALTIME at which the kernel received it
  * @for_us:	Its destination address is the device's
  * @cut:	It was longer than @len
+ * @csum_pending: Its TCP or UDP checksum was left to hardware that is not there
  */
 struct port_rx {
 	uint8_t *data;
@@ -30,6 +32,7 @@ struct port_rx {
 	uint64_t time_ns;
 	bool for_us;
 	bool cut;
+	bool csum_pending;
 };
 
 /**

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cell.h"
+#include "log.h"
+#include "net.h"
+#include "wire.h"
+
+static sigset_t watched(void)
+{
+	static const int sigs[] = { SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGUSR1 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < ARRAY_SIZE(sigs); i++)
+		sigaddset(&set, sigs[i]);
+	return set;
+}
+
+int cell_signals(void)
+{
+	sigset_t set = watched();
+	int fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+/* Root of a user namespace of our own, as the kernel allows to anyone */
+static int become_root(void)
+{
+	unsigned uid = geteuid(), gid = getegid();
+	char map[32];
+	int err;
+
+	if (unshare(CLONE_NEWUSER))
+		return -errno;
+	snprintf(map, sizeof(map), "0 %u 1\n", uid);
+	err = write_file("/proc/self/uid_map", map);
+	if (err)
+		return err;
+	err = write_file("/proc/self/setgroups", "deny\n");
+	if (err)
+		return err;
+	snprintf(map, sizeof(map), "0 %u 1\n", gid);
+	return write_file("/proc/self/gid_map", map);
+}
+
+/* From here on, children are in a PID namespace that they have for themselves */
+static int leave_home(void)
+{
+	int err;
+
+	if (!geteuid() && !unshare(CLONE_NEWPID))
+		return 0;
+	err = become_root();
+	if (err) {
+		log_error("a user namespace of our own: %s", strerror(-err));
+		return err;
+	}
+	if (unshare(CLONE_NEWPID)) {
+		err = -errno;
+		log_error("a PID namespace: %m");
+	}
+	return err;
+}
+
+static int set_up_inside(void)
+{
+	int ns, err;
+
+	if (unshare(CLONE_NEWNS | CLONE_NEWNET) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return -errno;
+	/* Where a container hides parts of /proc, the old one must do */
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
+		log_debug("/proc stays the caller's: %m");
+	ns = net_self();
+	if (ns < 0)
+		return ns;
+	err = net_up(ns, "lo", true);
+	close(ns);
+	return err;
+}
+
+/* The front may have died before we asked to die with it: its end of @life is
+ * closed then. */
+static bool front_is_gone(int life)
+{
+	char c;
+
+	return recv(life, &c, 1, MSG_DONTWAIT) == 0;
+}
+
+static void __attribute__((noreturn))
+be_cell(int life, int (*inside)(void *), void *arg)
+{
+	int err;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	prctl(PR_SET_NAME, CELL_NAME);
+	if (front_is_gone(life))
+		_exit(EXIT_RUNTIME);
+	err = set_up_inside();
+	if (err)
+		die("namespaces: %s", strerror(-err));
+	exit(inside(arg));
+}
+
+static int front_wait(pid_t cell)
+{
+	sigset_t set = watched();
+	siginfo_t si;
+	int status;
+
+	for (;;) {
+		pid_t pid = waitpid(cell, &status, WNOHANG);
+
+		if (pid == cell && WIFEXITED(status))
+			return WEXITSTATUS(status);
+		if (pid == cell || pid < 0)
+			break;
+		if (sigwaitinfo(&set, &si) < 0)
+			continue;
+		/* What the terminal sends, the cell got as well */
+		if (si.si_signo != SIGCHLD && si.si_code != SI_KERNEL)
+			kill(cell, si.si_signo);
+	}
+	log_error("the simulation was killed");
+	return EXIT_RUNTIME;
+}
+
+int cell_run(int (*inside)(void *arg), void *arg)
+{
+	sigset_t set = watched();
+	int life[2];
+	pid_t pid;
+
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	if (leave_home())
+		return EXIT_RUNTIME;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life)) {
+		log_error("socketpair: %m");
+		return EXIT_RUNTIME;
+	}
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		log_error("fork: %m");
+		return EXIT_RUNTIME;
+	}
+	if (!pid) {
+		close(life[0]);
+		be_cell(life[1], inside, arg);
+	}
+	close(life[1]);
+	return front_wait(pid);
+}
+
+static int put_file(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "we");
+	int bad;
+
+	if (!f)
+		return -errno;
+	bad = fputs(text, f) < 0;
+	return fclose(f) || bad ? -EIO : 0;
+}
+
+/*
+ * The files live in a tmpfs that only the bind mounts hold: it is mounted where
+ * there is a folder on every machine, and taken away again at once.
+ */
+int cell_hosts(const char *text)
+{
+	static const char gai[] = "precedence ::ffff:0:0/96 100\n";
+	int err;
+
+	if (mount("gwsim", "/sys", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=1m"))
+		return -errno;
+	err = put_file("/sys/hosts", text);
+	if (!err)
+		err = put_file("/sys/gai.conf", gai);
+	if (!err && mount("/sys/hosts", "/etc/hosts", NULL, MS_BIND, NULL))
+		err = -errno;
+	if (!err && mount("/sys/gai.conf", "/etc/gai.conf", NULL, MS_BIND, NULL))
+		log_debug("/etc/gai.conf: %m");
+	umount2("/sys", MNT_DETACH);
+	return err;
+}
+
+static int child_io(bool front)
+{
+	int null;
+
+	if (front)
+		return 0;
+	setpgid(0, 0);
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	return null < 0 || dup2(null, STDIN_FILENO) < 0 ||
+	       dup2(STDERR_FILENO, STDOUT_FILENO) < 0;
+}
+
+static void __attribute__((noreturn)) be_child(int ns, char *const *argv, bool front)
+{
+	sigset_t none;
+	int err = ns < 0 ? 0 : net_enter(ns);
+
+	if (err) {
+		log_error("%s: network namespace: %s", argv[0], strerror(-err));
+		_exit(127);
+	}
+	/* /sys/class/net should show this namespace; nothing fails without */
+	if (!unshare(CLONE_NEWNS))
+		(void)!mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (!child_io(front))
+		execvp(argv[0], argv);
+	log_error("%s: %m", argv[0]);
+	_exit(127);
+}
+
+pid_t cell_spawn(int ns, char *const *argv, bool front)
+{
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (!pid)
+		be_child(ns, argv, front);
+	if (pid > 0 && !front)
+		setpgid(pid, pid);	/* so that it is there when we return */
+	return pid < 0 ? -errno : pid;
+}
+
+pid_t cell_sh(int ns, const char *cmd)
+{
+	char *line = strdup(cmd);
+	char sh[] = "sh", c[] = "-c";
+	char *argv[] = { sh, c, line, NULL };
+	pid_t pid = line ? cell_spawn(ns, argv, false) : -ENOMEM;
+
+	free(line);
+	return pid;
+}
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+/* Zombies keep their group: as process 1 we inherit and reap them all */
+static unsigned groups_left(pid_t *pids, unsigned n)
+{
+	unsigned left = 0;
+
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	for (unsigned i = 0; i < n; i++) {
+		if (pids[i] > 0 && kill(-pids[i], 0) && errno == ESRCH)
+			pids[i] = 0;
+		left += pids[i] > 0;
+	}
+	return left;
+}
+
+static void signal_groups(const pid_t *pids, unsigned n, int sig)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (pids[i] > 0)
+			kill(-pids[i], sig);
+}
+
+static void wait_groups(pid_t *pids, unsigned n, unsigned ms)
+{
+	uint64_t end = now_ms() + ms, now;
+	sigset_t chld;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	while (groups_left(pids, n) && (now = now_ms()) < end) {
+		uint64_t left = end - now;
+		struct timespec t = { (time_t)(left / 1000), (long)(left % 1000) * 1000000 };
+
+		sigtimedwait(&chld, NULL, &t);
+	}
+}
+
+void cell_stop(pid_t *pids, unsigned n, unsigned grace_ms)
+{
+	signal_groups(pids, n, SIGTERM);
+	wait_groups(pids, n, grace_ms);
+	signal_groups(pids, n, SIGKILL);
+	wait_groups(pids, n, 1000);
+}
