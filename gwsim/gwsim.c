@@ -17,6 +17,8 @@ static const struct command {
 	int (*main)(int argc, char **argv);
 	const char *help;
 } commands[] = {
+	{ "run", gwsim_run, "run a command whose traffic passes through an appliance" },
+	{ "shell", gwsim_shell, "join a namespace of a running simulation" },
 	{ "clean", gwsim_clean, "end what crashed runs left behind" },
 };
 

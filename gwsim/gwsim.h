@@ -5,6 +5,8 @@
 #ifndef GW_GWSIM_H
 #define GW_GWSIM_H
 
+int gwsim_run(int argc, char **argv);
+int gwsim_shell(int argc, char **argv);
 int gwsim_clean(int argc, char **argv);
 
 #endif /* GW_GWSIM_H */
