@@ -98,8 +98,10 @@ class Wire:
     def __init__(self, n, name="wire.pcap"):
         self.name = name
         self.log = open(path("tcpdump.err"), "w")
+        # with the default length the kernel's ring would hold eight packets
         self.dump = start(["tcpdump", "-Z", "root", "-i", "vb", "-Q", "in", "--immediate-mode",
-                           "-U", "-c", str(n), "-w", name, "port 6081 or vlan"], stderr=self.log)
+                           "-U", "-s", "9100", "-B", "16384", "-c", str(n), "-w", name,
+                           "port 6081 or vlan"], stderr=self.log)
         until(lambda: "listening" in text("tcpdump.err"))
 
     def packets(self, seconds=15):
@@ -186,8 +188,8 @@ def too_large():
     write("large", [packet(1, udp(1, 100)), packet(2, udp(2, 8990)), packet(3, udp(3, 100))])
     wire = Wire(2)
     r = run("gwinject -i large.inner -I va")
-    ok("2 out, 1 dropped (too-large 1)" in r.stderr.decode(), "longer than the interface: too-large",
-       r.stderr.decode())
+    ok("2 out, 1 dropped (too-large 1)" in r.stderr.decode(),
+       "longer than the interface: too-large", r.stderr.decode())
     ok([p[UDP].sport for p in wire.packets()] == [30001, 30003], "those around it are sent")
 
 
