@@ -56,7 +56,7 @@ $(BUILD)/%.o: %.c
 
 check: $(BINS) $(TESTS) $(HELPERS)
 	$(Q)BUILD=$(BUILD) tests/run
-bench: $(BINS) $(BENCHES)
+bench: $(BINS) $(HELPERS) $(BENCHES)
 	$(Q)BUILD=$(BUILD) bench/run
 soak: $(BINS) $(TESTS) $(HELPERS)
 	$(Q)BUILD=$(BUILD) SOAK=1 tests/run

@@ -36,10 +36,14 @@
 static void *mq_ctx;		/* one context a process: each costs threads */
 static unsigned mq_sockets;
 
-static void *mq_socket(int type)
+/* Threads start with the first socket and keep the capabilities they start with.
+ * Who becomes another user sheds them in all threads; who stays sheds them here. */
+static void *mq_socket(int type, const struct stream_conf *conf)
 {
 	void *s;
 
+	if (!mq_ctx && conf->priv.uid == (uid_t)-1)
+		priv_drop(&conf->priv);
 	if (!mq_ctx && !(mq_ctx = zmq_ctx_new()))
 		die("zeromq: %m");
 	s = zmq_socket(mq_ctx, type);
@@ -146,6 +150,7 @@ static void unlock_path(const char *path, int fd)
 
 	if (fd < 0)
 		return;
+	unlink(path);		/* libzmq leaves its socket behind */
 	snprintf(lock, sizeof(lock), "%s.lock", path);
 	unlink(lock);
 	close(fd);
@@ -356,7 +361,7 @@ struct rx *mq_rx_open(const char *spec, const struct stream_conf *conf)
 	if (!m || !(m->frames = frame_pool_new(FRAME_BURST, STREAM_FRAME_ROOM)))
 		die("no memory");
 	addr_parse(&m->addr, spec, true, conf);
-	m->sock = mq_socket(ZMQ_PULL);
+	m->sock = mq_socket(ZMQ_PULL, conf);
 	mq_int(m->sock, ZMQ_RCVHWM, conf->hwm, spec);
 	mq_int(m->sock, ZMQ_LINGER, 0, spec);
 	m->lock = attach(m->sock, &m->addr, spec, conf);
@@ -529,7 +534,7 @@ struct tx *mq_tx_open(const char *spec, const struct stream_conf *conf)
 	if (!m)
 		die("no memory");
 	addr_parse(&m->addr, spec, false, conf);
-	m->sock = mq_socket(ZMQ_PUSH);
+	m->sock = mq_socket(ZMQ_PUSH, conf);
 	mq_int(m->sock, ZMQ_SNDHWM, conf->hwm, spec);
 	mq_int(m->sock, ZMQ_LINGER, conf->linger_ms, spec);
 	mq_int(m->sock, ZMQ_RECONNECT_IVL, 50, spec);

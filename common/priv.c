@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,21 @@ static void capget_self(struct __user_cap_data_struct d[2])
 		die("capget: %m");
 }
 
+/* In a user namespace of its own, root may be the only user there is: then giving up
+ * the capabilities is what can be done, and it is enough. */
+static bool is_mapped(uid_t uid)
+{
+	FILE *f = fopen("/proc/self/uid_map", "re");
+	unsigned long first, outside, count;
+	bool found = !f;
+
+	while (!found && fscanf(f, "%lu %lu %lu", &first, &outside, &count) == 3)
+		found = uid >= first && uid - first < count;
+	if (f)
+		fclose(f);
+	return found;
+}
+
 struct priv priv_lookup(const char *user)
 {
 	struct passwd *pw;
@@ -39,6 +55,8 @@ struct priv priv_lookup(const char *user)
 		pw = getpwnam("nobody");
 	if (!pw)
 		die_usage("--user: no user '%s'", user ? user : "nobody");
+	if (!is_mapped(pw->pw_uid))
+		return (struct priv){ UID_KEEP, (gid_t)-1 };
 	return (struct priv){ pw->pw_uid, pw->pw_gid };
 }
 
@@ -48,20 +66,14 @@ void priv_no_new(void)
 		die("no_new_privs: %m");
 }
 
-/* A process in a user namespace of its own may not map the unprivileged user:
- * then giving up the capabilities is what can be done, and it is enough. */
 static void become(const struct priv *p)
 {
 	if (p->uid == UID_KEEP || p->uid == geteuid())
 		return;
-	if (setgroups(0, NULL) && errno != EPERM)
+	if (setgroups(0, NULL))
 		die("setgroups: %m");
-	if (setresgid(p->gid, p->gid, p->gid) || setresuid(p->uid, p->uid, p->uid)) {
-		if (errno != EINVAL)	/* EINVAL: not mapped here */
-			die("becoming uid %u: %m", p->uid);
-		log_info("uid %u is not mapped in this user namespace: staying uid %u",
-			 p->uid, geteuid());
-	}
+	if (setresgid(p->gid, p->gid, p->gid) || setresuid(p->uid, p->uid, p->uid))
+		die("becoming uid %u: %m", p->uid);
 }
 
 void priv_drop(const struct priv *p)
@@ -105,7 +117,7 @@ static int make_dir(const char *path, const struct priv *p)
 {
 	if (mkdir(path, 0755))
 		return errno == EEXIST ? 0 : -errno;
-	if (p->uid != UID_KEEP && chown(path, p->uid, p->gid) && errno != EINVAL)
+	if (p->uid != UID_KEEP && chown(path, p->uid, p->gid))
 		return -errno;
 	return 0;
 }

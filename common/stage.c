@@ -192,7 +192,8 @@ static void go_live(struct stage *st)
 	struct stats was = st->stats;
 
 	st->live = st->stream.live = true;
-	st->run_fd = rundir_open(st->run_path, &st->priv);
+	if (!rundir_path(st->stream.chain, st->run_path, sizeof(st->run_path)))
+		st->run_fd = rundir_open(st->run_path, &st->priv);
 	if (st->run_fd < 0) {
 		log_notice("%s: %s: this stage is not seen by gwhealth", st->run_path,
 			   strerror(-st->run_fd));
@@ -208,15 +209,12 @@ static void go_live(struct stage *st)
 }
 
 /* A hello told the chain's name, or packets came without one */
-static void learn(struct stage *st)
+static void learn(struct stage *st, bool packets)
 {
 	struct rx *rx = st->rx;
 
-	if (unlikely(!st->stream.chain[0])) {
+	if (unlikely(!st->stream.chain[0]) && (packets || rx->chain[0]))
 		settle_chain(st, rx->chain[0] ? rx->chain : st->conf.chain);
-		if (!st->live && rundir_path(st->stream.chain, st->run_path, sizeof(st->run_path)))
-			return;
-	}
 	if (unlikely(rx->live && !st->live))
 		go_live(st);
 }
@@ -459,7 +457,7 @@ static bool rest(struct stage *st)
 	struct pollfd fds[STREAM_POLL_MAX * (STAGE_OUTPUTS_MAX + 1) + 1];
 	int n;
 
-	learn(st);
+	learn(st, false);
 	if (st->print_to)
 		fflush(st->print_to);
 	if (st->ops->idle)
@@ -520,8 +518,7 @@ static int finish(struct stage *st, int state)
 	enum tx_end how = state != RX_END || st->leaving ? TX_ABORT : detach ? TX_DETACH : TX_END;
 	bool ok;
 
-	if (!st->stream.chain[0])
-		learn(st);
+	learn(st, true);
 	if (st->ops->done)
 		st->ops->done(st);
 	ok = finish_outputs(st, how);
@@ -551,7 +548,7 @@ int stage_run(struct stage *st)
 		n = rx_recv(st->rx, f, FRAME_BURST);
 		if (n > 0) {
 			st->now_ns = now_mono();
-			learn(st);
+			learn(st, true);
 			if (!work(st, f, n))
 				return finish(st, RX_FAIL);
 			rx_release(st->rx, n);
