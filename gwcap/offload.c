@@ -45,17 +45,17 @@ static int ethtool(const struct features *f, void *cmd)
 
 static int features_names(struct features *f)
 {
-	struct {
+	union {
 		struct ethtool_sset_info info;
-		uint32_t len;
+		uint8_t room[sizeof(struct ethtool_sset_info) + sizeof(uint32_t)];
 	} get = { .info = { .cmd = ETHTOOL_GSSET_INFO, .sset_mask = 1u << ETH_SS_FEATURES } };
 	int err = ethtool(f, &get);
 
 	if (err)
 		return err;
-	if (!get.info.sset_mask || !get.len || get.len > FEATURES_MAX)
+	if (!get.info.sset_mask || !get.info.data[0] || get.info.data[0] > FEATURES_MAX)
 		return -EOPNOTSUPP;
-	f->n = get.len;
+	f->n = get.info.data[0];
 	f->names = calloc(1, sizeof(*f->names) + (size_t)f->n * ETH_GSTRING_LEN);
 	if (!f->names)
 		return -ENOMEM;
@@ -78,16 +78,21 @@ static int feature_bit(const struct features *f, const char *name)
 /* Which of merging[] are on, as a bit mask; -errno */
 static int features_on(const struct features *f)
 {
-	struct {
+	union {
 		struct ethtool_gfeatures head;
-		struct ethtool_get_features_block block[FEATURES_MAX / 32];
-	} get = { .head = { .cmd = ETHTOOL_GFEATURES, .size = (f->n + 31) / 32 } };
-	int err = ethtool(f, &get), on = 0;
+		uint8_t room[sizeof(struct ethtool_gfeatures) +
+			     FEATURES_MAX / 32 * sizeof(struct ethtool_get_features_block)];
+	} get;
+	int err, on = 0;
 
+	memset(&get, 0, sizeof(get));
+	get.head.cmd = ETHTOOL_GFEATURES;
+	get.head.size = (f->n + 31) / 32;
+	err = ethtool(f, &get);
 	for (size_t i = 0; !err && i < ARRAY_SIZE(merging); i++) {
 		int bit = feature_bit(f, merging[i]);
 
-		if (bit >= 0 && get.block[bit / 32].active & 1u << bit % 32)
+		if (bit >= 0 && get.head.features[bit / 32].active & 1u << bit % 32)
 			on |= 1 << i;
 	}
 	return err ? err : on;
@@ -96,16 +101,20 @@ static int features_on(const struct features *f)
 /* ETHTOOL_F_... bits tell of features that were left as they are: the caller looks again. */
 static int features_off(const struct features *f, int which)
 {
-	struct {
+	union {
 		struct ethtool_sfeatures head;
-		struct ethtool_set_features_block block[FEATURES_MAX / 32];
-	} set = { .head = { .cmd = ETHTOOL_SFEATURES, .size = (f->n + 31) / 32 } };
+		uint8_t room[sizeof(struct ethtool_sfeatures) +
+			     FEATURES_MAX / 32 * sizeof(struct ethtool_set_features_block)];
+	} set;
 
+	memset(&set, 0, sizeof(set));
+	set.head.cmd = ETHTOOL_SFEATURES;
+	set.head.size = (f->n + 31) / 32;
 	for (size_t i = 0; i < ARRAY_SIZE(merging); i++) {
 		int bit = feature_bit(f, merging[i]);
 
 		if (which & 1 << i && bit >= 0)
-			set.block[bit / 32].valid |= 1u << bit % 32;
+			set.head.features[bit / 32].valid |= 1u << bit % 32;
 	}
 	return ethtool(f, &set);
 }
