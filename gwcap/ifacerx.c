@@ -270,7 +270,7 @@ static void bind_again(struct ifacerx *r, const struct iface *now)
 	if (now->arptype != r->seen.arptype) {
 		log_error("%s: it came back as another kind of interface: restart gwcap", r->name);
 		r->dead = true;
-	} else if (r->drop_rule && ingress_lost(&r->ingress)) {
+	} else if (r->ingress.lost) {
 		log_error("%s: it was deleted and made again, the drop rule went with it and this "
 			  "process may not set another: restart gwcap", r->name);
 		r->dead = true;
@@ -324,6 +324,8 @@ void ifacerx_tick(struct rx *rx, struct ifacerx_state *out)
 	struct iface now;
 	int err = iface_look(r->route, r->name, &now);
 
+	if (r->drop_rule)
+		ingress_follow(&r->ingress);
 	if (!err) {
 		follow(r, &now);
 	} else if (err == -ENODEV && !r->gone) {

@@ -289,7 +289,7 @@ fail:
 	return err;
 }
 
-static bool is_our_chain(struct ingress *in, struct nlmsghdr *h)
+static bool is_our_end(const struct ingress *in, struct nlmsghdr *h)
 {
 	struct nlattr *name;
 
@@ -299,20 +299,19 @@ static bool is_our_chain(struct ingress *in, struct nlmsghdr *h)
 	return name && !nla_strcmp(name, in->table);
 }
 
-bool ingress_lost(struct ingress *in)
+void ingress_follow(struct ingress *in)
 {
 	struct sockaddr_nl from;
 	unsigned char *buf;
 	int len;
 
-	while (!in->lost && (len = nl_recv(in->watch, &from, &buf, NULL)) > 0) {
+	while ((len = nl_recv(in->watch, &from, &buf, NULL)) > 0) {
 		struct nlmsghdr *h = (struct nlmsghdr *)(void *)buf;
 
 		for (; nlmsg_ok(h, len); h = nlmsg_next(h, &len))
-			in->lost |= is_our_chain(in, h);
+			in->lost |= is_our_end(in, h);
 		free(buf);
 	}
-	return in->lost;
 }
 
 void ingress_close(struct ingress *in)

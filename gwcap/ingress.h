@@ -46,12 +46,13 @@ int ingress_open(struct ingress *in, const char *ifname, uint16_t port)
 	__attribute__((nonnull, warn_unused_result));
 
 /**
- * ingress_lost() - Did the rule vanish together with its interface?
+ * ingress_follow() - Learn whether the rule vanished together with its interface
  *
- * Linux 6.16 and later put it back when an interface of that name appears; older
- * ones delete it for good.
+ * To be called about once a second: the kernel's messages are not kept for ever.
+ * Linux 6.16 and later put the rule back when an interface of that name appears;
+ * older ones delete it for good, and @in->lost is set.
  */
-bool ingress_lost(struct ingress *in) __attribute__((nonnull));
+void ingress_follow(struct ingress *in) __attribute__((nonnull));
 
 /**
  * ingress_close() - Take the rule away

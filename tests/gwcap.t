@@ -231,6 +231,7 @@ def test_down_up(lb):
     cap.has(1)
     sh("ip link set c0 down")
     ok(until(lambda: "c0: it is down" in cap.err()), "down is said", cap.err())
+    ok(page(cap, "trouble") == "c0 is down", "on the page too")
     cpu = sum(map(int, open(f"/proc/{cap.p.pid}/stat").read().split()[13:15]))
     time.sleep(0.5)
     cpu = sum(map(int, open(f"/proc/{cap.p.pid}/stat").read().split()[13:15])) - cpu
@@ -241,6 +242,7 @@ def test_down_up(lb):
     lb.send(frame())
     ok(cap.has(2), "up again: it goes on at once", cap.err())
     ok(until(lambda: "c0: it is up again" in cap.err()), "and says so", cap.err())
+    ok(page(cap, "trouble") == "", "the page has no trouble any more")
     sh("ip link set c0 mtu 1500; ip link set c1 mtu 1500")
     lb.send(frame(size=1300))
     ok(cap.has(3), "MTU 1500: it goes on")
@@ -256,7 +258,7 @@ def test_recreated():
     cap = Cap("--peer", "auto")
     sh("ip link del c0")
     ok(until(lambda: "c0: it is gone" in cap.err()), "deleted: said", cap.err())
-    ok(cap.p.poll() is None, "gwcap is alive")
+    ok(cap.p.poll() is None and page(cap, "trouble") == "c0 is gone", "gwcap waits, and the page says so")
     lb = wire()
     until(lambda: "made again" in cap.err() or cap.p.poll() is not None)
     if tables() == 0:       # Linux before 6.16
@@ -334,7 +336,7 @@ def test_loss(lb):
     time.sleep(0.3)
     got = len(cap.lines())
     ok(1 < got < 100, "a full buffer drops", got)
-    lost = until(lambda: page(cap, "kernel_drops"))
+    lost = until(lambda: int(page(cap, "kernel_drops")))
     ok(lost == 1001 - got, "and every packet lost is counted", f"{lost} lost, {got} captured")
     cap.stop()
 
@@ -342,7 +344,7 @@ def test_loss(lb):
 def page(cap, counter):
     """A counter of the stage's page, by gwhealth's own reader"""
     out = sh(f"{os.environ['GW_TESTS']}/h_page {os.environ['GW_RUN']} gwcap:n{Cap.number}")
-    return int(dict(line.split() for line in out.splitlines())[counter])
+    return dict(line.split(" ", 1) for line in out.splitlines())[counter]
 
 
 def features(names):
@@ -392,6 +394,18 @@ def test_start():
     ok(r.returncode == 1 and "no permission" in r.stderr, "without privilege: exit 1", r.stderr)
 
 
+def test_stop(lb):
+    cap = Cap("--peer", "auto")
+    cap.p.send_signal(signal.SIGSTOP)
+    until(lambda: cap.status()["State"].startswith("T"))
+    for i in range(300):
+        lb.send(frame(seq=i))
+    cap.p.send_signal(signal.SIGTERM)
+    cap.p.send_signal(signal.SIGCONT)
+    ok(cap.p.wait(10) == 0 and len(cap.lines()) == 300, "captured before SIGTERM: all goes on",
+       cap.err())
+
+
 def test_count(lb):
     cap = Cap("--peer", "auto", "-c", "7")
     for i in range(9):
@@ -414,6 +428,7 @@ def main():
     test_vlan(lb)
     test_peer(lb)
     test_loss(lb)
+    test_stop(lb)
     test_count(lb)
     test_down_up(lb)
     test_recreated()

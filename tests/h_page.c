@@ -25,6 +25,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 1; i < REASON_NUM; i++)
 		if (v.page->drop[i])
 			printf("drop:%s %llu\n", reason_name(i), (unsigned long long)v.page->drop[i]);
+	printf("trouble %s\n", v.page->trouble);
 	stats_detach(&v);
 	return 0;
 }

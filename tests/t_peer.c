@@ -80,7 +80,7 @@ static void test_filter(bool named)
 {
 	struct peers p = { .n = 0 };
 	pcap_t *dead = pcap_open_dead(DLT_EN10MB, 65535);
-	struct bpf_program prog;
+	struct bpf_program prog = { 0 };
 	char *expr;
 
 	if (named && peers_add(&p, "10.1.0.0/25"))
@@ -107,7 +107,7 @@ static void test_many(void)
 {
 	pcap_t *dead = pcap_open_dead(DLT_EN10MB, 65535);
 	struct peers p = { .n = 0 };
-	struct bpf_program prog;
+	struct bpf_program prog = { 0 };
 	char arg[64], *expr;
 
 	for (unsigned i = 0; i < PEERS_MAX; i++) {
