@@ -20,6 +20,7 @@
 #define CAP_NAME_MAX	64	/* chain, program, stage name; with the NUL */
 #define CAP_BLOCK_MAX	(16u << 20)	/* a longer pcapng block is a broken file */
 #define CAP_IFACES_MAX	256	/* interfaces of one section that are told apart */
+#define CAP_OPTIONS_MAX	(64u << 10)	/* bytes of foreign options a packet keeps */
 
 /**
  * struct cap_hello - Who writes this stream (local-use block, first after the section)

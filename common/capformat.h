@@ -36,6 +36,7 @@
 #define CLASSIC_NS	0xa1b23c4du
 #define CLASSIC_HEADER	24u
 #define CLASSIC_RECORD	16u
+#define CLASSIC_LINKTYPE 0x03ffffffu	/* the bits above tell of a frame check sequence */
 
 #define META_OPTION	0x8757u
 #define META_VERSION	1u

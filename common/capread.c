@@ -95,10 +95,12 @@ static void take_metadata(struct frame *f, const uint8_t *o, size_t len)
 	f->seq = le64(o + 8);
 }
 
-/* Options of a packet: ours is taken, those before it are kept for the output */
+/* Options of a packet: ours is taken, those before it are kept for the output, as
+ * far as buffers for them go */
 static void take_options(struct cap_reader *r, struct frame *f, const uint8_t *o, size_t left)
 {
 	const uint8_t *start = o;
+	uint32_t keep = 0;
 
 	while (left >= 4) {
 		uint16_t code = rd16(r, o), len = rd16(r, o + 2);
@@ -112,10 +114,12 @@ static void take_options(struct cap_reader *r, struct frame *f, const uint8_t *o
 		}
 		o += padded;
 		left -= padded;
+		if ((size_t)(o - start) <= CAP_OPTIONS_MAX)
+			keep = (uint32_t)(o - start);
 	}
-	if (o != start && !r->swap) {
+	if (keep && !r->swap) {
 		f->opt_off = frame_rel(f, start);
-		f->opt_len = (uint32_t)(o - start);
+		f->opt_len = keep;
 	}
 }
 
@@ -323,8 +327,9 @@ static enum cap_event next_block(struct cap_reader *r, uint8_t *p, size_t len,
 	if (rd32(r, p + total - 4) != total)
 		return broken(r, "block of type %#x: its two lengths are %u and %u", type,
 			      total, rd32(r, p + total - 4));
-	*used = total;
-	return type == BLOCK_SHB ? CAP_MORE : take_block(r, type, p + 8, total - 12, f);
+	ev = type == BLOCK_SHB ? CAP_MORE : take_block(r, type, p + 8, total - 12, f);
+	*used = ev == CAP_ERROR ? 0 : total;	/* an error is where its block begins */
+	return ev;
 }
 
 static enum cap_event next_record(struct cap_reader *r, const uint8_t *p, size_t len,
@@ -362,7 +367,7 @@ static enum cap_event classic_header(struct cap_reader *r, const uint8_t *p)
 		return broken(r, "pcap version %u.%u is not 2.4", rd16(r, p + 4), rd16(r, p + 6));
 	r->classic = true;
 	r->iface[0] = (struct cap_iface){
-		.linktype = linktype_of(rd32(r, p + 20) & 0x0fffffff),
+		.linktype = linktype_of(rd32(r, p + 20) & CLASSIC_LINKTYPE),
 		.snaplen = rd32(r, p + 16),
 		.units = magic == CLASSIC_NS ? 1000000000 : 1000000,
 	};
