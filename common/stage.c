@@ -436,7 +436,7 @@ static bool work(struct stage *st, struct frame **burst, int n)
 
 void stage_reply(struct stage *st, struct frame *f, enum reason reason)
 {
-	f->marks = FRAME_REPLY | FRAME_CHANGED;
+	f->marks |= FRAME_REPLY | FRAME_CHANGED;
 	st->replies++;
 	st->stats.page->drop[reason]++;
 	counters(st)[STATS_DROPPED]++;
