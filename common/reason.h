@@ -49,7 +49,8 @@
 	X(OUTPUT_GONE,	"output-gone",	FAULT,	"the output closed or failed while packets were on their way") \
 	X(STOPPED,	"stopped",	FAULT,	"in hand when the stage was told to leave at once") \
 	X(RESTART,	"restart",	FAULT,	"in the hand of a stage that died") \
-	X(NO_MEMORY,	"no-memory",	FAULT,	"no room left in a table or frame")
+	X(NO_MEMORY,	"no-memory",	FAULT,	"no room left in a table or frame") \
+	X(FRAGMENT_EVASION, "fragment-evasion", PACKET, "a fragment that hides what rules look at: a first one without its whole transport header, or one that overlaps the first")
 
 enum reason {
 #define X(sym, label, class, text) REASON_##sym,

@@ -88,10 +88,17 @@ struct rule_test {
 	uint64_t endpoint;
 	char table_name[RULES_NAME_MAX];
 	const struct rules_table *table;
+	unsigned line, column;		/* of the table's name */
 	struct rule_pattern payload;
 };
 
 enum rule_by { BY_ALL, BY_SRC, BY_DST, BY_ENDPOINT, BY_FLOW };
+
+/* What is in a token bucket, units of 1/unit_ns packets; all zero: not used yet */
+struct rule_bucket {
+	uint64_t tokens;
+	uint64_t last_ns;
+};
 
 /**
  * struct rule_rate - Token bucket
@@ -121,6 +128,8 @@ struct rule_rate {
  * @prog:	Compiled @where
  * @kept:	gwmangle: bit of the rule in a remembered mask, or -1
  * @key:	Number of the rule in keys of token buckets; survives a reload
+ * @text_hash:	Of its text without the name
+ * @bucket:	Of a rate without "by"
  * @seen:	Packets that reached "every"
  * @packets, @bytes:	Packets it matched
  * @log_site:	Rate limit of its log lines
@@ -144,6 +153,8 @@ struct rule {
 	struct bpf_program prog;
 	int kept;
 	uint32_t key;
+	uint64_t text_hash;
+	struct rule_bucket bucket;
 	const char *file;
 	unsigned line;
 	uint64_t seen;
@@ -160,7 +171,7 @@ struct rules_index;
  * @error_drop:	What on-error says or implies: drop packets that a rule cannot judge
  * @hash:	Of the canonical text of everything
  * @looks:	Some rule looks behind the IP header
- * @tables:	Sorted as written
+ * @keeper:	gwmangle: rule of each bit of a remembered mask, and how many there are
  */
 struct rules {
 	enum rules_kind kind;
@@ -172,6 +183,8 @@ struct rules {
 	struct rules_table **tables;
 	unsigned ntables;
 	struct rules_index *index;
+	uint32_t keeper[RULES_KEPT_MAX];
+	unsigned nkept;
 	char **files;			/* names that @file points to */
 	unsigned nfiles;
 };
@@ -246,19 +259,6 @@ void rules_check(const struct rules_conf *c, const struct rules *r) __attribute_
  */
 bool rules_table_has(const struct rules_table *t, int version, const uint8_t *addr)
 	__attribute__((nonnull, pure));
-
-/**
- * struct verdict - What was decided about a packet, as flows and fragments keep it
- * @rule:	Index of the rule that decided
- * @reason:	REASON_NONE: passed
- * @by:		Who decided
- */
-enum verdict_by { BY_NOBODY, BY_RULE, BY_DEFAULT };
-struct verdict {
-	uint32_t rule;
-	uint16_t reason;
-	uint16_t by;
-};
 
 enum rules_next {
 	RULES_NEXT,		/* look at the next rule */

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include "flow.h"
 #include "rules.h"
 #include "wire.h"
 
@@ -41,6 +42,7 @@ bool lex_error(struct lexer *l, size_t at, const char *fmt, ...)
 void lex_warn(FILE *err, const char *file, unsigned line, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 unsigned lex_line(struct lexer *l, size_t at);
+unsigned lex_column(const struct lexer *l, size_t at);
 /* Next character, -1 at the end of the line */
 int lex_peek(struct lexer *l);
 /* Skip blanks; returns lex_peek(), or -1 at a comment */
@@ -146,9 +148,11 @@ void index_free(struct rules_index *ix);
 
 /**
  * struct index_walk - Candidates for one packet, in order
+ * @p, @end:	Sorted lists that are merged: rules for any port, for the source
+ *		port, for the destination port; the fourth is the caller's
  */
 struct index_walk {
-	const uint32_t *p[3], *end[3];
+	const uint32_t *p[4], *end[4];
 };
 
 void index_start(const struct rules_index *ix, const struct packet *p, const uint8_t *data,
@@ -159,14 +163,92 @@ static inline uint32_t index_next(struct index_walk *w)
 {
 	uint32_t best = UINT32_MAX;
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		if (w->p[i] < w->end[i] && *w->p[i] < best)
 			best = *w->p[i];
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		if (w->p[i] < w->end[i] && *w->p[i] == best)
 			w->p[i]++;
 	return best;
 }
+
+/* ---- rules_match.c: does one rule match one packet? ---- */
+
+/**
+ * struct sight - What rules see of one packet
+ * @ip, @len, @wirelen:	From the IP header on, IPv6 extension headers cut out: what filter
+ *		programs run on; NULL: not made yet
+ */
+struct sight {
+	struct frame *f;
+	const uint8_t *data;
+	const uint8_t *ip;
+	uint32_t len;
+	uint32_t wirelen;
+};
+
+static inline void sight_init(struct sight *s, struct frame *f)
+{
+	*s = (struct sight){ .f = f, .data = frame_data(f) };
+}
+
+/* 1 it matches, 0 it does not, -1 it cannot be judged */
+int rule_matches(struct matcher *m, struct rule *rule, struct sight *s);
+
+/* Does a rule look behind the IP header? */
+bool rule_looks(const struct rule *rule);
+
+/* ---- rules_memory.c: verdicts of flows and fragments ---- */
+
+enum verdict_by { BY_NOBODY, BY_RULE, BY_DEFAULT };
+
+/**
+ * struct verdict - What was decided about a packet
+ * @mask:	gwmangle: edits that matched
+ * @rule:	gwfilter: index of the rule that decided, with BY_RULE
+ * @reason:	REASON_NONE, or why the matcher itself dropped it, with BY_NOBODY
+ * @by:		Who decided
+ * @swapped:	Flows: the opening packet went from b to a
+ */
+struct verdict {
+	uint64_t mask;
+	uint32_t rule;
+	uint16_t reason;
+	uint8_t by;
+	uint8_t swapped;
+};
+
+/**
+ * struct datagram - What is known of a fragmented packet
+ * @first_end:	Bytes that its first fragment covers
+ * @min_later:	Lowest offset of a later fragment that came before the first one
+ * @known:	The first fragment was judged: @verdict holds
+ * @evil:	It hides something: all of it is dropped
+ */
+struct datagram {
+	struct verdict verdict;
+	uint32_t first_end;
+	uint32_t min_later;
+	bool known, evil;
+};
+
+/* Where the verdict about a packet's flow is kept */
+struct flow_place {
+	struct flow_key key;
+	bool swapped, tcp;
+};
+
+/* The packet's flow, or the one that an ICMP error quotes; NULL: judge it by the rules.
+ * @at is written always */
+struct verdict *flow_recall(struct matcher *m, struct sight *s, struct flow_place *at);
+void flow_keep(struct matcher *m, const struct flow_place *at, uint64_t now_ns,
+	       const struct verdict *v);
+/* Does TCP begin in mid-stream with this packet? */
+bool flow_midstream(const struct sight *s);
+/* Entry of a fragment's datagram, made if there is none */
+struct datagram *datagram_of(struct matcher *m, struct sight *s);
+/* Does the fragment hide something from the rules?  Updates the entry */
+bool datagram_evil(struct datagram *d, const struct sight *s);
 
 /* ---- rules_load.c ---- */
 

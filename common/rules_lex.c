@@ -22,6 +22,15 @@ unsigned lex_line(struct lexer *l, size_t at)
 	return l->newlines + 1;
 }
 
+unsigned lex_column(const struct lexer *l, size_t at)
+{
+	size_t start = at;
+
+	while (start && l->src[start - 1] != '\n')
+		start--;
+	return (unsigned)(at - start + 1);
+}
+
 static void put_near(const struct lexer *l, size_t at, FILE *err)
 {
 	size_t end = at;
@@ -40,15 +49,14 @@ static void put_near(const struct lexer *l, size_t at, FILE *err)
 
 bool lex_error(struct lexer *l, size_t at, const char *fmt, ...)
 {
-	size_t start = MIN(at, l->len);
 	va_list ap;
 
 	l->errors++;
 	if (!l->err)
 		return false;
-	while (start && l->src[start - 1] != '\n')
-		start--;
-	fprintf(l->err, "%s:%u:%zu: ", l->name, lex_line(l, at), MIN(at, l->len) - start + 1);
+	while (at < l->len && (l->src[at] == ' ' || l->src[at] == '\t'))
+		at++;
+	fprintf(l->err, "%s:%u:%u: ", l->name, lex_line(l, at), lex_column(l, MIN(at, l->len)));
 	va_start(ap, fmt);
 	vfprintf(l->err, fmt, ap);
 	va_end(ap);

@@ -146,8 +146,8 @@ static unsigned link_tables(struct rules *r, FILE *err)
 				continue;
 			errors++;
 			if (err)
-				fprintf(err, "%s:%u:1: no table of this name, near \"<%s>\"\n",
-					r->rule[i].file, r->rule[i].line, t->table_name);
+				fprintf(err, "%s:%u:%u: no table of this name, near \"<%s>\"\n",
+					r->rule[i].file, t->line, t->column, t->table_name);
 		}
 	}
 	return errors;
@@ -185,6 +185,21 @@ const struct name_entry *name_take(void **names, const char *name, const char *f
 	return *held;
 }
 
+static uint64_t hash_rule(struct rule *rule)
+{
+	size_t len;
+	char *text;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		die("no memory for rules");
+	rule_print(rule, false, f);
+	fclose(f);
+	rule->text_hash = hash_text(text, len);
+	free(text);
+	return rule->text_hash;
+}
+
 /* A label for rules without a name: ACTION-HASH of the text, .2 for its second copy */
 static void make_labels(struct rules *r, void **names)
 {
@@ -193,22 +208,12 @@ static void make_labels(struct rules *r, void **names)
 
 	for (unsigned i = 0; i < r->n; i++) {
 		struct rule *rule = &r->rule[i];
+		uint32_t hash = (uint32_t)hash_rule(rule);
 		unsigned copy = 1;
 		bool was_free;
-		size_t len;
-		char *text;
-		uint32_t hash;
-		FILE *f;
 
 		if (rule->named)
 			continue;
-		f = open_memstream(&text, &len);
-		if (!f)
-			die("no memory for rules");
-		rule_print(rule, false, f);
-		fclose(f);
-		hash = (uint32_t)hash_text(text, len);
-		free(text);
 		snprintf(rule->label, sizeof(rule->label), "%s-%08x", words[rule->action], hash);
 		while (name_take(names, rule->label, rule->file, rule->line, &was_free), !was_free)
 			snprintf(rule->label, sizeof(rule->label), "%s-%08x.%u",
@@ -233,21 +238,20 @@ static void hash_rules(struct rules *r)
 /* gwmangle remembers matches of "set" and "flow" edits in one word per flow */
 static unsigned number_kept(struct rules *r, FILE *err)
 {
-	int kept = 0;
-
 	for (unsigned i = 0; i < r->n; i++) {
 		struct rule *rule = &r->rule[i];
 
 		if (r->kind != RULES_MANGLE || !(rule->flow || rule->action != RULE_REPLACE))
 			continue;
-		if (kept == RULES_KEPT_MAX) {
+		if (r->nkept == RULES_KEPT_MAX) {
 			if (err)
 				fprintf(err, "%s:%u:1: more than %d edits that say 'set' or 'flow', "
 					"near \"%s\"\n", rule->file, rule->line, RULES_KEPT_MAX,
 					rule->label);
 			return 1;
 		}
-		rule->kept = kept++;
+		rule->kept = (int)r->nkept;
+		r->keeper[r->nkept++] = i;
 	}
 	return 0;
 }

@@ -210,7 +210,7 @@ static bool parse_endpoint(struct rule_test *t, struct lexer *l)
 	char text[40];
 	size_t at, n = lex_run(l, lex_name_set, text, sizeof(text), &at);
 
-	if (n != 23 || strncmp(text, "vpce-0", 6) ||
+	if (n != 22 || strncmp(text, "vpce-0", 6) ||
 	    strspn(text + 6, "0123456789abcdef") != 16)
 		return lex_error(l, at, "an endpoint is vpce-0 and 16 hexadecimal digits");
 	t->endpoint = strtoull(text + 6, NULL, 16);
@@ -219,6 +219,9 @@ static bool parse_endpoint(struct rule_test *t, struct lexer *l)
 
 static bool parse_ref(struct rule_test *t, struct lexer *l)
 {
+	lex_blank(l);
+	t->line = lex_line(l, l->pos);
+	t->column = lex_column(l, l->pos);
 	return lex_char(l, '<', "a table's <name>") &&
 	       lex_name(l, "a table's name", t->table_name) && lex_char(l, '>', "'>'");
 }

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gwfilter - Pass, drop, reject or count packets by rule
+ */
+#include <stdlib.h>
+
+#include "filter.h"
+#include "log.h"
+
+static const struct opt options[] = {
+	RULES_OPTIONS,
+	{ NULL, 0, NULL, NULL }
+};
+
+static void set_option(void *ctx, int ch, const char *arg)
+{
+	rules_option(&((struct filter *)ctx)->conf, ch, arg);
+}
+
+static int check(const struct rules_conf *c, struct rules *r)
+{
+	rules_check(c, r);
+	rules_free(r);
+	return fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+	static struct filter flt = { .conf = RULES_CONF_INIT(RULES_FILTER) };
+	static struct stage st = { .prog = "gwfilter", .ops = &filter_ops, .ctx = &flt,
+				   .flags = STAGE_INNER };
+	struct rules *r;
+	int first, status;
+
+	flt.conf.err = stderr;
+	first = stage_options(&st, "[-f FILE]... [-e RULE]... [-n] [-i STREAM] [-o STREAM]",
+			      "Pass, drop, reject or count packets by rule: gwrules(5).",
+			      options, set_option, argc, argv);
+	if (first != argc)
+		die_usage("unexpected argument '%s': a rule is given with -e", argv[first]);
+	r = rules_load(&flt.conf);
+	if (!r)
+		return EXIT_USAGE;
+	if (flt.conf.check)
+		return check(&flt.conf, r);
+	matcher_open(&flt.m, &flt.conf, r);
+	priv_no_new();
+	stage_open(&st);
+	matcher_publish(&flt.m, st.stats.page, true);
+	stage_confine(&st);
+	status = stage_run(&st);
+	matcher_close(&flt.m);
+	return status;
+}
