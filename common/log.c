@@ -11,7 +11,7 @@
 
 static const char *log_prog = "gwtools", *log_as = "";
 static enum log_level log_max = LOG_LVL_NOTICE;
-static int log_journal = -1;	/* unknown until the first line */
+static int log_journal;
 
 static const struct {
 	const char *name;
@@ -23,11 +23,6 @@ static const struct {
 	[LOG_LVL_INFO]   = { "info", 6 },
 	[LOG_LVL_DEBUG]  = { "debug", 7 },
 };
-
-void log_open(const char *prog)
-{
-	log_prog = prog;
-}
 
 void log_name(const char *as)
 {
@@ -56,6 +51,12 @@ static int is_journal(void)
 	       !fstat(STDERR_FILENO, &st) && st.st_dev == dev && st.st_ino == ino;
 }
 
+void log_open(const char *prog)
+{
+	log_prog = prog;
+	log_journal = is_journal();
+}
+
 /* One write(2) a line: lines of several processes on one stderr stay whole. */
 static void __attribute__((format(printf, 3, 0)))
 log_line(enum log_level level, const char *suffix, const char *fmt, va_list ap)
@@ -64,8 +65,6 @@ log_line(enum log_level level, const char *suffix, const char *fmt, va_list ap)
 	int saved = errno;
 	size_t n = 0, max = sizeof(line) - 1;
 
-	if (log_journal < 0)
-		log_journal = is_journal();
 	if (log_journal)
 		n += (size_t)snprintf(line, max, "<%d>", levels[level].syslog);
 	n += (size_t)snprintf(line + n, max - n, "%s%s%s: %s: ", log_prog,
