@@ -43,7 +43,7 @@ int cell_signals(void);
 /**
  * cell_hosts() - Give names to addresses in the cell: the text of /etc/hosts
  *
- * Names with both kinds of address mean IPv4 first.
+ * Names with both kinds of address mean IPv4 first.  There is no name server.
  *
  * Return: 0 or -errno
  */

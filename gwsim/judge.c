@@ -112,6 +112,9 @@ static enum judge_kind check_outer(struct trial *t)
 		return check_icmp(t);
 	if (t->outer.proto != IPPROTO_UDP)
 		return JUDGE_NOT_OURS;
+	if (rx->cut || (t->outer.flags & PKT_CUT))
+		return found(t, JUDGE_OUTER_LENGTH, "IP length %u, frame of %u bytes",
+			     be16(rx->data + t->outer.l3 + 2), rx->len);
 	if (t->outer.flags & (PKT_FRAG_FIRST | PKT_FRAG_LATER))
 		return found(t, JUDGE_OUTER_FRAGMENT, "fragment offset %u", t->outer.frag_off);
 	if (!(t->outer.flags & PKT_L4))

@@ -21,7 +21,7 @@
 	X(OUTER_MALFORMED, "outer-malformed", true, "the outer packet cannot be parsed") \
 	X(OUTER_FRAGMENT, "outer-fragment", true, "the outer packet is a fragment") \
 	X(OUTER_CHECKSUM, "outer-checksum", true, "the outer IP or UDP checksum is wrong") \
-	X(OUTER_LENGTH,	"outer-length",	true,  "the outer UDP length disagrees with the IP length") \
+	X(OUTER_LENGTH,	"outer-length",	true,  "the outer lengths disagree") \
 	X(OUTER_ADDRESS, "outer-address", true, "the outer addresses are not those received, swapped") \
 	X(OUTER_PORT,	"outer-port",	true,  "the outer UDP ports are not those received") \
 	X(GENEVE_HEADER, "geneve-header", true, "the Geneve header is not the one received") \

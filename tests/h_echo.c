@@ -76,6 +76,8 @@ static size_t plant(const char *fault, struct encap *e)
 		ip[10] ^= 1;
 	else if (!strcmp(fault, "outer-length"))
 		udp[5] ^= 4;
+	else if (!strcmp(fault, "outer-malformed"))
+		ip[0] = 0x44;
 	else if (!strcmp(fault, "outer-fragment"))
 		put16(ip + 6, 0x2000);
 	else if (!strcmp(fault, "link-address"))
@@ -126,18 +128,22 @@ int main(int argc, char **argv)
 {
 	const char *fault = argc > 2 ? argv[2] : NULL;
 	struct sockaddr_ll ll = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP) };
-	int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_IP));
-	int size = 4 << 20, one = 1;
+	bool refuse = fault && !strcmp(fault, "port-unreachable");
+	int size = 4 << 20, one = 1, fd;
 
-	if (argc < 2 || fd < 0) {
-		perror("h_echo IFACE [FAULT]");
+	if (argc < 2) {
+		fprintf(stderr, "usage: h_echo IFACE [FAULT]\n");
 		return 2;
+	}
+	if ((!refuse && silence() < 0) ||
+	    (fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_IP))) < 0) {
+		perror("h_echo");
+		return 1;
 	}
 	ll.sll_ifindex = (int)if_nametoindex(argv[1]);
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
 	setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
-	if (bind(fd, (struct sockaddr *)&ll, sizeof(ll)) ||
-	    ((!fault || strcmp(fault, "port-unreachable") != 0) && silence() < 0)) {
+	if (bind(fd, (struct sockaddr *)&ll, sizeof(ll))) {
 		perror(argv[1]);
 		return 1;
 	}
