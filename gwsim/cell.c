@@ -102,7 +102,7 @@ static int set_up_inside(void)
 	ns = net_self();
 	if (ns < 0)
 		return ns;
-	err = net_up(ns, "lo", true);
+	err = net_up(ns, "lo");
 	close(ns);
 	return err;
 }

@@ -46,6 +46,9 @@ static bool is_orphan(long pid)
 	proc_field(pid, "Name", name, sizeof(name));
 	if (strcmp(name, CELL_NAME) != 0)
 		return false;
+	proc_field(pid, "State", name, sizeof(name));
+	if (*name == 'Z')
+		return false;		/* has ended, only its parent does not know */
 	proc_field(pid, "PPid", parent, sizeof(parent));
 	proc_field(strtol(parent, NULL, 10), "Name", name, sizeof(name));
 	return strcmp(name, "gwsim") != 0;

@@ -211,8 +211,12 @@ static int read_answer(int fd, int *fds, char *why)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.room,
 			      .msg_controllen = sizeof(ctl.room) };
 	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
+	struct cmsghdr *h;
 
+	/* Refused before it was asked: the error comes first, then the answer */
+	if (n < 0 && errno == ECONNRESET)
+		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	why[n > 0 ? n : 0] = '\0';
 	if (!h || h->cmsg_type != SCM_RIGHTS ||
 	    h->cmsg_len != CMSG_LEN(sizeof(int) * CONTROL_FDS)) {

@@ -67,7 +67,7 @@ static void pick_target(const struct sim *s, struct conn *c)
 	unsigned n = choices(s, pick);
 
 	c->target = n ? pick[conn_hash(s->conns, &c->key) % n] :
-			pick[randombytes_uniform(s->conf->appliances)];
+			(uint8_t)randombytes_uniform(s->conf->appliances);
 }
 
 /* A flow stays where it is, also on a dead target; --rebalance moves it as soon as

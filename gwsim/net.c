@@ -105,55 +105,41 @@ static int link_change(struct visit *v, const char *dev, struct rtnl_link *chang
 	return err;
 }
 
-enum { AS_IT_IS = -1, DOWN, UP };
-
-/* @mtu: 0 for as it is.  No IPv6 address of its own while it comes up. */
-static int link_set(struct visit *v, const char *dev, int up, unsigned mtu, bool noarp)
+/* A device that comes up gets IPv6 address of its own making */
+static int link_set(struct visit *v, const char *dev, unsigned flags)
 {
 	struct rtnl_link *change = rtnl_link_alloc();
 	int err;
 
 	if (!change)
 		return -NLE_NOMEM;
-	if (up == UP) {
-		rtnl_link_set_flags(change, IFF_UP);
+	rtnl_link_set_flags(change, flags);
+	if (flags & IFF_UP)
 		rtnl_link_inet6_set_addr_gen_mode(change, IN6_ADDR_GEN_MODE_NONE);
-	} else if (up == DOWN) {
-		rtnl_link_unset_flags(change, IFF_UP);
-	}
-	if (noarp)
-		rtnl_link_set_flags(change, IFF_NOARP);
-	if (mtu)
-		rtnl_link_set_mtu(change, mtu);
 	err = link_change(v, dev, change);
 	rtnl_link_put(change);
 	return err;
 }
 
-static int set_in(int ns, const char *dev, int up, unsigned mtu, bool noarp)
+static int set_in(int ns, const char *dev, unsigned flags)
 {
 	struct visit v;
 	int err = visit_begin(&v, ns);
 
 	if (!err)
-		err = nl_errno(link_set(&v, dev, up, mtu, noarp));
+		err = nl_errno(link_set(&v, dev, flags));
 	visit_end(&v);
 	return err;
 }
 
-int net_up(int ns, const char *dev, bool up)
+int net_up(int ns, const char *dev)
 {
-	return set_in(ns, dev, up ? UP : DOWN, 0, false);
-}
-
-int net_mtu(int ns, const char *dev, unsigned mtu)
-{
-	return set_in(ns, dev, AS_IT_IS, mtu, false);
+	return set_in(ns, dev, IFF_UP);
 }
 
 int net_noarp(int ns, const char *dev)
 {
-	return set_in(ns, dev, AS_IT_IS, 0, true);
+	return set_in(ns, dev, IFF_NOARP);
 }
 
 int net_create(void)
@@ -164,7 +150,7 @@ int net_create(void)
 		return back;
 	ns = unshare(CLONE_NEWNET) ? -errno : net_self();
 	if (ns >= 0) {
-		err = net_up(ns, "lo", true);
+		err = net_up(ns, "lo");
 		if (err) {
 			close(ns);
 			ns = err;
@@ -232,7 +218,7 @@ static int veth_end(const struct net_end *e)
 	if (!err)
 		err = offloads_off(e->name);
 	if (!err)
-		err = nl_errno(link_set(&v, e->name, UP, 0, false));
+		err = nl_errno(link_set(&v, e->name, IFF_UP));
 	visit_end(&v);
 	return err;
 }
@@ -332,34 +318,46 @@ int net_route(int ns, const char *dev, const char *prefix, const char *via)
 	return err;
 }
 
-static bool file_has(const char *file, const char *word)
-{
-	char path[64], line[512];
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/thread-self/net/%s", file);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	if (fgets(line, sizeof(line), f))
-		while (!found && fgets(line, sizeof(line), f))
-			found = strstr(line, word) != NULL;
-	fclose(f);
-	return found;
-}
-
-bool net_proc_has(int ns, const char *file, const char *word)
+/* Has a file of the namespace's /proc/net a line, behind its heading, that @fits? */
+static bool proc_net_has(int ns, const char *file, bool (*fits)(const char *, const char *),
+			 const char *arg)
 {
 	int back = net_self();
-	bool found;
+	char path[64], line[512];
+	bool found = false;
+	FILE *f = NULL;
 
+	snprintf(path, sizeof(path), "/proc/thread-self/net/%s", file);
 	if (back < 0)
 		return false;
-	found = !net_enter(ns) && file_has(file, word);
+	if (!net_enter(ns))
+		f = fopen(path, "re");
+	if (f && fgets(line, sizeof(line), f))
+		while (!found && fgets(line, sizeof(line), f))
+			found = fits(line, arg);
+	if (f)
+		fclose(f);
 	net_enter(back);
 	close(back);
 	return found;
+}
+
+static bool holds(const char *line, const char *word)
+{
+	return strstr(line, word) != NULL;
+}
+
+static bool is_running(const char *line, const char *unused)
+{
+	int running = 0;
+
+	(void)unused;
+	return sscanf(line, "%*s %*d %*d %*x %*d %d", &running) == 1 && running;
+}
+
+bool net_captures(int ns)
+{
+	return proc_net_has(ns, "packet", is_running, NULL);
 }
 
 bool net_listens(int ns, uint16_t port)
@@ -370,6 +368,11 @@ bool net_listens(int ns, uint16_t port)
 	snprintf(tcp4, sizeof(tcp4), ":%04X 00000000:0000 0A ", port);
 	snprintf(tcp6, sizeof(tcp6), ":%04X %032d:0000 0A ", port, 0);
 	snprintf(udp, sizeof(udp), ":%04X ", port);
-	return net_proc_has(ns, "tcp", tcp4) || net_proc_has(ns, "tcp6", tcp6) ||
-	       net_proc_has(ns, "udp", udp) || net_proc_has(ns, "udp6", udp);
+	return proc_net_has(ns, "tcp", holds, tcp4) || proc_net_has(ns, "tcp6", holds, tcp6) ||
+	       proc_net_has(ns, "udp", holds, udp) || proc_net_has(ns, "udp6", holds, udp);
+}
+
+bool net_raw_udp(int ns)
+{
+	return proc_net_has(ns, "raw", holds, ":0011 ");
 }

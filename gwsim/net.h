@@ -73,25 +73,24 @@ int net_route(int ns, const char *dev, const char *prefix, const char *via)
 	__attribute__((nonnull(2, 3)));
 
 /**
- * net_up() - Set a device up or down
+ * net_up() - Set a device up, without an IPv6 link-local address
  */
-int net_up(int ns, const char *dev, bool up) __attribute__((nonnull));
+int net_up(int ns, const char *dev) __attribute__((nonnull));
 
 /**
- * net_mtu() - Change a device's MTU
+ * net_captures() - Is there a packet socket that receives?
  */
-int net_mtu(int ns, const char *dev, unsigned mtu) __attribute__((nonnull));
-
-/**
- * net_proc_has() - Has a file of /proc/net a line that holds @word?
- * @file:	Such as "packet", "raw", "udp6"; its heading is skipped
- */
-bool net_proc_has(int ns, const char *file, const char *word) __attribute__((nonnull));
+bool net_captures(int ns);
 
 /**
  * net_listens() - Does anything listen on this TCP or UDP port?
  */
 bool net_listens(int ns, uint16_t port);
+
+/**
+ * net_raw_udp() - Is there a raw socket for UDP?
+ */
+bool net_raw_udp(int ns);
 
 /**
  * net_noarp() - Send on a device without asking for hardware addresses

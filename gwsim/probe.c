@@ -69,7 +69,8 @@ static bool finish(struct probe *p, const char *why, uint64_t now_ms)
 
 	probe_close(p);
 	p->checks++;
-	snprintf(p->reason, sizeof(p->reason), "%s", why ? why : "");
+	if (why != p->reason)
+		snprintf(p->reason, sizeof(p->reason), "%s", why ? why : "");
 	p->in_row = is == p->state ? 0 : p->in_row + 1;
 	p->due_ms = p->started_ms + c->interval_ms;
 	if (p->state == PROBE_INITIAL && c->interval_ms > INITIAL_MS)

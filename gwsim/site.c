@@ -60,8 +60,7 @@ int site_start(struct site *s, const char *cmd)
 
 bool site_listens(const struct site *s)
 {
-	return net_proc_has(s->ns, "packet", " ") || net_proc_has(s->ns, "raw", ":0011 ") ||
-	       net_listens(s->ns, GENEVE_PORT);
+	return net_captures(s->ns) || net_raw_udp(s->ns) || net_listens(s->ns, GENEVE_PORT);
 }
 
 void site_close(struct site *s)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * h_echo IFACE [FAULT] - The smallest right appliance: MAC and outer addresses
- * swapped, all else as it came; or one with a planted fault
+ * swapped, all else as it came; or one with a planted fault; "reject" answers
+ * everything, rightly, with ICMP port unreachable
  */
 #include <errno.h>
 #include <linux/if_packet.h>
@@ -63,6 +64,23 @@ static void change_port(const struct encap *e)
 	csum_l4_write(&p, frame + e->inner);
 }
 
+/* Not a fault: ICMP port unreachable to the sender, as a firewall answers */
+static size_t reject(struct encap *e)
+{
+	uint8_t *ip = frame + e->inner, *icmp = ip + 20;
+	uint16_t sum;
+
+	memmove(icmp + 8, ip, 28);		/* quoted: header and 8 bytes */
+	swap(ip + 12, ip + 16, 4);
+	ip[9] = IPPROTO_ICMP;
+	put16(ip + 2, 20 + 8 + 28);
+	csum_ipv4(ip);
+	memcpy(icmp, "\3\3\0\0\0\0\0\0", 8);
+	sum = csum_fold(csum_partial(icmp, 8 + 28, 0));
+	memcpy(icmp + 2, &sum, sizeof(sum));
+	return set_length(e, 20 + 8 + 28);
+}
+
 /* Returns the frame's length */
 static size_t plant(const char *fault, struct encap *e)
 {
@@ -90,6 +108,8 @@ static size_t plant(const char *fault, struct encap *e)
 		g[8 + 24 + 7] ^= 1;
 	else if (!strcmp(fault, "inner-size"))
 		return grow(e);
+	else if (!strcmp(fault, "reject"))
+		return reject(e);
 	else if (!strcmp(fault, "inner-malformed"))
 		frame[e->inner] = 0x51;
 	else if (!strcmp(fault, "inner-length"))
@@ -136,7 +156,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if ((!refuse && silence() < 0) ||
-	    (fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_IP))) < 0) {
+	    (fd = socket(AF_PACKET, SOCK_RAW, 0)) < 0) {
 		perror("h_echo");
 		return 1;
 	}
