@@ -30,7 +30,7 @@ LIBS    := $(shell pkg-config --libs $(PKGS)) -lm -lpthread
 # benches all link it, so no list of objects is ever kept by hand.
 LIBSRC  := $(filter-out $(MAINS),$(wildcard common/*.c $(STAGES:%=%/*.c)))
 BINS    := $(foreach m,$(MAINS),$(BUILD)/bin/$(notdir $(m:.c=)))
-TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/t_*.c))
+TESTS   := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/t_*.c tests/platform/t_*.c))
 HELPERS := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/h_*.c))
 BENCHES := $(patsubst %.c,$(BUILD)/%,$(wildcard bench/b_*.c))
 FUZZERS := $(patsubst %.c,build-fuzz/%,$(wildcard fuzz/fuzz_*.c))
