@@ -127,6 +127,7 @@ def wire(**kw):
 class Cap:
     """A running gwcap -I c0"""
     number = 0
+    started = []
 
     def __init__(self, *args, out=None, iface="c0", wait=True):
         Cap.number += 1
@@ -137,6 +138,7 @@ class Cap:
                "--ready-fd", str(w), *args]
         self.p = subprocess.Popen(cmd, stderr=open(self.errfile, "w"), pass_fds=[w])
         os.close(w)
+        Cap.started.append(self.p)
         if wait:
             os.read(r, 1)
         os.close(r)
@@ -441,4 +443,8 @@ def main():
 try:
     sys.exit(main())
 finally:
+    for process in Cap.started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
     TMP.cleanup()
