@@ -266,7 +266,6 @@ static void read_signals(struct stage *st)
 /* Once in a while under load, and after every sleep */
 static void look_around(struct stage *st)
 {
-	read_signals(st);
 	st->next_look_ns = st->now_ns + LOOK_NS;
 	if (st->stop_at_ns && st->now_ns >= st->stop_at_ns)
 		st->leaving = true;
@@ -284,7 +283,6 @@ static void sleep_on(struct stage *st, struct pollfd *fds, int n)
 {
 	uint64_t until = st->next_tick_ns;
 	struct timespec ts = { 0 };
-	sigset_t none;
 
 	fds[n++] = (struct pollfd){ .fd = st->sig_fd, .events = POLLIN };
 	if (st->stop_at_ns && st->stop_at_ns < until)
@@ -293,9 +291,10 @@ static void sleep_on(struct stage *st, struct pollfd *fds, int n)
 	if (until > st->now_ns)
 		ts.tv_nsec = (long)(until - st->now_ns > SECOND ? SECOND - 1 :
 				    (until - st->now_ns) % SECOND);
-	sigemptyset(&none);
 	ppoll(fds, (nfds_t)n, &ts, NULL);
 	st->now_ns = now_mono();
+	if (fds[n - 1].revents)
+		read_signals(st);
 	look_around(st);
 }
 
@@ -552,8 +551,10 @@ int stage_run(struct stage *st)
 			if (!work(st, f, n))
 				return finish(st, RX_FAIL);
 			rx_release(st->rx, n);
-			if (st->now_ns >= st->next_look_ns)
+			if (st->now_ns >= st->next_look_ns) {
+				read_signals(st);
 				look_around(st);
+			}
 		} else if (n == RX_AGAIN) {
 			if (!rest(st))
 				return finish(st, RX_FAIL);
