@@ -5,7 +5,7 @@ bats_require_minimum_version 1.5.0
 setup() {
 	root="$BATS_TEST_DIRNAME/../.."
 	page="$root/gwinject/gwinject.8"
-	cd "$BATS_TEST_TMPDIR"
+	cd "$BATS_TEST_TMPDIR" || return
 }
 
 # An option stands in a page as "Fl -mtu" or "Fl f , -file"
