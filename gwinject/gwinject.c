@@ -2,6 +2,9 @@
 /*
  * gwinject.c - Put the encapsulation back, and send or write to a stream
  */
+#include <arpa/inet.h>
+
+#include "geneve.h"
 #include "ifacetx.h"
 #include "joiner.h"
 #include "log.h"
@@ -57,6 +60,34 @@ static void burst(struct stage *st, struct frame **f, int n)
 	}
 }
 
+/* "to" the load balancer, and the packet inside, whether they are joined yet or not */
+static void print(struct stage *st, struct frame *f, FILE *out)
+{
+	bool joined = !f->encap_len;
+	const uint8_t *front = joined ? frame_data(f) : frame_encap(f);
+	uint8_t *inner = frame_data(f);
+	char to[INET6_ADDRSTRLEN] = "?", line[160] = "?";
+	uint32_t l3, len = f->len;
+	struct encap e = { 0 };
+	struct packet p;
+	uint8_t version;
+
+	(void)st;
+	if (joined && !encap_parse(&e, front, f->len, f->linktype)) {
+		inner += e.inner;
+		len = e.end - e.inner;
+	}
+	if (!packet_l3(front, joined ? f->len : f->encap_len,
+		       joined ? f->linktype : f->encap_linktype, &l3, &version)) {
+		version = front[l3] >> 4;
+		inet_ntop(version == 4 ? AF_INET : AF_INET6, front + l3 + (version == 4 ? 16 : 24),
+			  to, sizeof(to));
+	}
+	if (!packet_parse(&p, inner, len, LINKTYPE_RAW))
+		packet_describe(&p, inner, line, sizeof(line));
+	fprintf(out, "#%llu to %s: %s\n", (unsigned long long)f->seq, to, line);
+}
+
 static void tick(struct stage *st)
 {
 	const struct inject *in = st->ctx;
@@ -65,7 +96,7 @@ static void tick(struct stage *st)
 		ifacetx_tick(st->tx[0]);
 }
 
-static const struct stage_ops ops = { .burst = burst, .tick = tick };
+static const struct stage_ops ops = { .burst = burst, .tick = tick, .print = print };
 
 int main(int argc, char **argv)
 {

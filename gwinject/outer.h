@@ -45,7 +45,8 @@ struct outer {
  *
  * The bytes may be a stranger's (a file, a message): all is checked.
  */
-enum reason outer_parse(struct outer *o, struct frame *f) __attribute__((nonnull, warn_unused_result));
+enum reason outer_parse(struct outer *o, struct frame *f)
+	__attribute__((nonnull, warn_unused_result));
 
 /**
  * outer_fit() - Lengths and checksums of an encapsulation for an inner packet
@@ -64,7 +65,8 @@ bool outer_fit(const struct outer *o, uint8_t *encap, const struct iovec *inner,
  *
  * Return: REASON_NONE, or why this cannot be sent
  */
-enum reason outer_return(struct frame *f, uint32_t mtu) __attribute__((nonnull, warn_unused_result));
+enum reason outer_return(struct frame *f, uint32_t mtu)
+	__attribute__((nonnull, warn_unused_result));
 
 /**
  * outer_join() - Make one packet of encapsulation and inner packet, in place

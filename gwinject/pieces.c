@@ -34,6 +34,8 @@ enum reason pieces_start(struct pieces *it, struct frame *f)
 	r = frame_parse(f);
 	if (!r)
 		r = outer_parse(&it->outer, f);
+	if (!r && f->orig_len > f->len)
+		r = REASON_TRUNCATED;
 	if (r)
 		return r;
 	it->mirror = f->marks & FRAME_RST_BOTH && f->pkt.flags & PKT_L4 &&

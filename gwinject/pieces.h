@@ -29,7 +29,8 @@ struct pieces {
  *
  * Return: REASON_NONE, or why the marks cannot be carried out
  */
-enum reason pieces_start(struct pieces *it, struct frame *f) __attribute__((nonnull, warn_unused_result));
+enum reason pieces_start(struct pieces *it, struct frame *f)
+	__attribute__((nonnull, warn_unused_result));
 
 /**
  * pieces_next() - The next packet, encapsulation in front

@@ -9,8 +9,8 @@ import sys
 import tempfile
 
 logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
-from scapy.all import (ICMP, IP, TCP, UDP, CookedLinux, Dot1Q, Ether, IPv6, PcapWriter,  # noqa: E402
-                       Raw, checksum, raw, rdpcap, wrpcap)
+from scapy.all import (ICMP, IP, TCP, UDP, CookedLinux, Dot1Q, Ether, IPv6,  # noqa: E402
+                       PcapWriter, Raw, checksum, raw, rdpcap, wrpcap)
 from scapy.layers.inet6 import in6_chksum  # noqa: E402
 
 count = bad = 0
@@ -136,6 +136,9 @@ def refused():
     wrpcap(path("big.pcap"), [outer("ether", 4, 1) / big / Raw(body)])
     r = run("gwdecap -q -i big.pcap | gwinject -o out.pcap")
     ok("1 in, 0 made, 1 out" in r.stderr.decode(), "longer than --mtu and unedited: goes", r.stderr)
+    r = run("gwdecap -q -i big.pcap | gwinject -q --print")
+    ok(r.stdout.decode() == "#1 to 10.9.0.1: UDP 10.1.0.1:53 > 10.2.0.1:53 len 8628\n", "--print",
+       r.stdout)
     r = run("gwinject -I lo -o out.pcap")
     ok(r.returncode == 2, "-I and -o together are a usage error")
     r = run("gwinject -I nosuch0 </dev/null")

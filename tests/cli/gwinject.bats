@@ -34,7 +34,7 @@ setup() {
 }
 
 @test "wrong usage: exit 2, nothing on stdout" {
-	for args in "-I lo -o x" "lo" "--mtu 67 -I lo" "--mtu 65536" "--mtu x" "--bogus" "--print" \
+	for args in "-I lo -o x" "lo" "--mtu 67 -I lo" "--mtu 65536" "--mtu x" "--bogus" \
 	    "-I an-interface-with-a-long-name"; do
 		run --separate-stderr gwinject $args < /dev/null
 		[ "$status" -eq 2 ] || { echo "$args: $status $stderr"; false; }
