@@ -4,6 +4,7 @@
 import logging
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from scapy.all import (ICMP, IP, TCP, UDP, CookedLinux, Dot1Q, Ether, IPv6,  # n
 from scapy.layers.inet6 import in6_chksum  # noqa: E402
 
 count = bad = 0
+TESTS = os.environ.get("GW_TESTS", os.path.join(os.getcwd(), "build/tests"))
 tmp = tempfile.TemporaryDirectory(prefix="gwinject.")
 AWS = bytes.fromhex("0801080000000000" "0108010200112233445566aa" "010802020000000000000007"
                     "01080301")
@@ -126,6 +128,26 @@ def oracle(link, seed):
     ok([raw(p) for p in again] == [raw(p) for p in got], f"{link}: the same as classic pcap")
 
 
+def slow_reader():
+    """Fragments into a pipe that is full again and again: none twice, none lost"""
+    sent = [outer("ether", 4, 1000 + i) /
+            Raw(geneve(b"E", i) + raw(IP(src="10.1.0.1", dst="10.2.0.1", id=i) / UDP() /
+                                      Raw(bytes(8400)))) for i in range(200)]
+    wrpcap(path("many.pcap"), sent)
+    run(f"gwdecap -q -i many.pcap | {TESTS}/h_marks -q fragment 576 > many.marked")
+    r = run("gwinject -i many.marked -o at-once.pcap")
+    accounts = "200 in, 3000 made, 3200 out, 0 dropped"
+    ok(accounts in r.stderr.decode(), "3200 fragments of 200 packets", r.stderr)
+    r = run("gwinject -i many.marked | (sleep .3; dd bs=5000 2>/dev/null) | gwcap -q -o slow.pcap")
+    ok(accounts in r.stderr.decode(), "and into a slow pipe", r.stderr)
+    ok([raw(p) for p in rdpcap(path("slow.pcap"))] ==
+       [raw(p) for p in rdpcap(path("at-once.pcap"))], "the same packets")
+    r = run("gwinject -i many.marked | head -c 100000 > /dev/null")
+    n = [int(x) for x in re.findall(r"(\d+) (?:in|made|out|dropped|uncertain)", r.stderr.decode())]
+    ok(len(n) == 5 and n[0] + n[1] == n[2] + n[3] + n[4], "a reader that leaves: accounts",
+       r.stderr)
+
+
 def refused():
     wrpcap(path("plain.pcap"), [IP(dst="10.0.0.1") / UDP() / Raw(b"x")] * 3)
     r = run("gwinject -i plain.pcap -o out.pcap")
@@ -149,6 +171,7 @@ def main():
     seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
     for link in ("ether", "vlan", "qinq", "cooked", "raw"):
         oracle(link, seed)
+    slow_reader()
     refused()
     print(f"1..{count}")
     return bad != 0
