@@ -426,9 +426,9 @@ static bool work(struct stage *st, struct frame **burst, int n)
 		for (int i = 0; i < live; i++)
 			if (!f[i]->verdict)
 				st->ops->print(st, f[i], st->print_to);
+	ok = give(st, f, live);
 	if (st->live && live)
 		note_latency(st, f[0]);
-	ok = give(st, f, live);
 	account(st, f, live);
 	return ok;
 }
