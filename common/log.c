@@ -76,7 +76,7 @@ log_line(enum log_level level, const char *suffix, const char *fmt, va_list ap)
 	if (n > max - 1)
 		n = max - 1;
 	line[n++] = '\n';
-	n = (size_t)write(STDERR_FILENO, line, n);	/* if it fails, nowhere is left to say so */
+	(void)!write(STDERR_FILENO, line, n);	/* if it fails, nowhere is left to say so */
 	errno = saved;
 }
 
