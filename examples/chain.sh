@@ -1,0 +1,57 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# A live chain with ZeroMQ between its stages, each in a loop that starts it again.
+#
+#	chain.sh IFACE FILTER.rules MANGLE.rules [PEER]
+#
+# Any stage may be killed, or stopped and replaced: the others wait for its successor.
+# PEER is the load balancer's network (gwcap --peer).  SIGTERM or Ctrl-C ends the source;
+# the others end with the last packet.
+set -eu
+[ $# -ge 3 ] || { echo "usage: $0 IFACE FILTER.rules MANGLE.rules [PEER]" >&2; exit 2; }
+iface=$1 filter=$2 mangle=$3 peer=${4:-auto}
+
+# Wait for a process, also when a signal interrupts the waiting
+await() { # PID
+	rc=0
+	while kill -0 "$1" 2>/dev/null; do
+		rc=0
+		wait "$1" || rc=$?
+	done
+	return "$rc"
+}
+
+# Start a stage again whenever it ends, until SIGTERM.  Status 2 is its configuration: give up.
+keep() { # first|later COMMAND...
+	kind=$1 stop='' pid=''
+	shift
+	trap 'stop=yes; [ $kind = later ] || kill $pid' TERM
+	while [ -z "$stop" ]; do
+		setsid "$@" &
+		pid=$!
+		rc=0
+		await "$pid" || rc=$?
+		[ "$rc" -ne 2 ] || { kill $$; exit 2; }
+		[ -n "$stop" ] || sleep 0.2
+	done
+}
+
+pids=
+run() {
+	keep "$@" &
+	pids="$pids $!"
+}
+trap 'kill $pids 2>/dev/null || :' INT TERM
+
+run later gwinject -i ipc://inject -I "$iface"
+run later gwmangle -i ipc://mangle -f "$mangle" -o ipc://inject
+run later gwfilter -i ipc://filter -f "$filter" -o ipc://mangle
+run later gwdecap -i ipc://decap -o ipc://filter
+run first gwcap -I "$iface" --peer "$peer" -o ipc://decap
+run first gwhealth -l :8080 --admin 127.0.0.1:9681 --drain 0s
+
+status=0
+for pid in $pids; do
+	await "$pid" || status=$?
+done
+exit "$status"
