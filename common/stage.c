@@ -508,6 +508,11 @@ static void summary(struct stage *st)
 		drops, n ? ")" : "", (unsigned long long)c[STATS_UNCERTAIN]);
 	if (c[STATS_GAPS])
 		fprintf(stderr, ", %llu lost before", (unsigned long long)c[STATS_GAPS]);
+	if (c[STATS_KERNEL_DROPS])
+		fprintf(stderr, ", %llu dropped by the kernel",
+			(unsigned long long)c[STATS_KERNEL_DROPS]);
+	if (c[STATS_IF_DROPS])
+		fprintf(stderr, ", %llu by the interface", (unsigned long long)c[STATS_IF_DROPS]);
 	fputc('\n', stderr);
 }
 

@@ -3,6 +3,7 @@
  * gwcap - Read packets from an interface (Geneve) or a file into the chain
  */
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,6 +56,8 @@ static void set_option(void *ctx, int ch, const char *arg)
 
 	switch (ch) {
 	case 'I':
+		if (!*arg || strlen(arg) >= IFNAMSIZ)
+			die_usage("--interface: '%s' is no name of an interface", arg);
 		c->iface.name = arg;
 		return;
 	case 'c':

@@ -24,6 +24,7 @@
 #define SNAPLEN_MAX	FRAME_DATA_MAX
 #define LINK_ROOM	64u	/* link-layer header and tags */
 #define NS		1000000000u
+#define ERRORS_MAX	100u	/* between two ticks; down or gone, there is one a tick */
 
 struct ifacerx {
 	struct rx rx;
@@ -42,6 +43,7 @@ struct ifacerx {
 	uint64_t seq;
 	uint64_t stop_ns;	/* packets captured later are not ours to take; 0: running */
 	bool ended;
+	unsigned errors;
 	uint64_t cut, cut_said;
 	uint64_t kernel_drops;
 	uint32_t ps_drop;	/* pcap_stats() counts in 32 bits */
@@ -80,8 +82,9 @@ static int ifacerx_recv(struct rx *rx, struct frame **f, int max)
 		return RX_END;
 	r->burst = f;
 	r->nburst = 0;
-	/* An error says that the interface is down or gone: ifacerx_tick() sees to it. */
-	pcap_dispatch(r->pcap, max, take, (u_char *)r);
+	/* Most likely it says that the interface is gone: ifacerx_tick() sees to it. */
+	if (unlikely(pcap_dispatch(r->pcap, max, take, (u_char *)r) < 0))
+		r->errors++;
 	if (r->nburst)
 		return r->nburst;
 	return r->stop_ns ? RX_END : RX_AGAIN;
@@ -308,6 +311,16 @@ static void count_drops(struct ifacerx *r)
 	r->ps_drop = ps.ps_drop;
 }
 
+/* An error that does not go away must not become a busy loop */
+static void judge_errors(struct ifacerx *r)
+{
+	if (r->errors > ERRORS_MAX) {
+		log_error("%s: %s", r->name, pcap_geterr(r->pcap));
+		r->dead = true;
+	}
+	r->errors = 0;
+}
+
 static void say_cut(struct ifacerx *r)
 {
 	if (r->cut == r->cut_said)
@@ -332,6 +345,7 @@ void ifacerx_tick(struct rx *rx, struct ifacerx_state *out)
 		r->gone = true;
 		log_warn("%s: it is gone: waiting for it to come back", r->name);
 	}
+	judge_errors(r);
 	count_drops(r);
 	say_cut(r);
 	out->kernel_drops = r->kernel_drops;

@@ -129,12 +129,12 @@ class Cap:
     number = 0
     started = []
 
-    def __init__(self, *args, out=None, iface="c0", wait=True):
+    def __init__(self, *args, out=None, iface="c0", wait=True, under=()):
         Cap.number += 1
         self.out = out or f"{TMP.name}/{Cap.number}.pcapng"
         self.errfile = f"{TMP.name}/{Cap.number}.err"
         r, w = os.pipe()
-        cmd = ["gwcap", "-I", iface, "-o", self.out, "--as", f"n{Cap.number}",
+        cmd = [*under, "gwcap", "-I", iface, "-o", self.out, "--as", f"n{Cap.number}",
                "--ready-fd", str(w), *args]
         self.p = subprocess.Popen(cmd, stderr=open(self.errfile, "w"), pass_fds=[w])
         os.close(w)
@@ -260,7 +260,8 @@ def test_recreated():
     cap = Cap("--peer", "auto")
     sh("ip link del c0")
     ok(until(lambda: "c0: it is gone" in cap.err()), "deleted: said", cap.err())
-    ok(cap.p.poll() is None and page(cap, "trouble") == "c0 is gone", "gwcap waits, and the page says so")
+    ok(cap.p.poll() is None and page(cap, "trouble") == "c0 is gone",
+       "gwcap waits, and the page says so")
     lb = wire()
     until(lambda: "made again" in cap.err() or cap.p.poll() is not None)
     if tables() == 0:       # Linux before 6.16
@@ -341,6 +342,7 @@ def test_loss(lb):
     lost = until(lambda: int(page(cap, "kernel_drops")))
     ok(lost == 1001 - got, "and every packet lost is counted", f"{lost} lost, {got} captured")
     cap.stop()
+    ok(f" {lost} dropped by the kernel" in cap.err(), "and said at the end", cap.err())
 
 
 def page(cap, counter):
@@ -380,6 +382,26 @@ def test_offloads():
     ok(features(["generic-receive-offload"]) == ["off"], "then plain GRO merges as well: off")
     cap.stop()
     s.close()
+
+
+def test_no_rule(lb):
+    """Without CAP_NET_ADMIN there is no drop rule, but a command that makes up for it"""
+    home = f"{TMP.name}/nobody"
+    os.mkdir(home)
+    os.chown(home, 65534, 65534)
+    cap = Cap("--peer", "auto", out=f"{home}/o.pcapng", under=(
+        "setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps",
+        "+net_raw", "--ambient-caps", "+net_raw"))
+    ok("c0: no drop rule" in cap.err(), "CAP_NET_RAW alone: no drop rule, a warning", cap.err())
+    lb.unreachable()
+    lb.send(frame())
+    ok(cap.has(1) and until(lb.unreachable), "it captures, and the kernel answers")
+    cmd = re.search(r"run: (nft '.*')", cap.err())
+    sh(cmd.group(1) if cmd else "false")
+    lb.send(frame())
+    ok(cap.has(2) and lb.unreachable() == 0, "the command given stops the answers")
+    sh("nft flush ruleset")
+    cap.stop()
 
 
 def test_start():
@@ -432,6 +454,7 @@ def main():
     test_loss(lb)
     test_stop(lb)
     test_count(lb)
+    test_no_rule(lb)
     test_down_up(lb)
     test_recreated()
     test_offloads()
