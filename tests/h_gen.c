@@ -103,16 +103,17 @@ int main(int argc, char **argv)
 {
 	static uint8_t out[65536 + 4096];
 	struct cap_writer w = { .name = "h_gen", .bare = true };
-	struct frame *f = frame_pool_new(1, 64)[0];
+	struct frame **pool = frame_pool_new(1, 64), *f;
 	struct timespec now;
 	uint64_t count, pps;
 	unsigned flows;
 	size_t len;
 
-	if (argc < 3) {
+	if (argc < 3 || !pool) {
 		fprintf(stderr, "usage: h_gen COUNT PAYLOAD [FLOWS [PPS]]\n");
 		return 2;
 	}
+	f = pool[0];
 	count = strtoull(argv[1], NULL, 10);
 	len = strtoul(argv[2], NULL, 10);
 	flows = argc > 3 ? (unsigned)atoi(argv[3]) : 64;
@@ -130,5 +131,6 @@ int main(int argc, char **argv)
 		if (fwrite(out, 1, cap_write_packet(&w, out, f), stdout) == 0)
 			return 1;
 	}
+	frame_pool_free(pool);
 	return fflush(stdout) ? 1 : 0;
 }
