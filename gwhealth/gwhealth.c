@@ -25,7 +25,7 @@
 
 #define LISTEN_MAX	16
 #define CONNECTIONS	1024u	/* of all sockets together at least 64 each */
-#define FRESH_NS	100000000u	/* a survey so young serves one more check */
+#define FRESH_NS	100000000u	/* a verdict so young serves one more check */
 #define PEM_MAX		(1u << 20)
 
 struct health {
@@ -38,6 +38,7 @@ struct health {
 	struct expect expect;
 	struct survey survey;
 	struct verdict verdict;
+	uint64_t judged_ns;		/* when @verdict was passed */
 	char dir[256];
 	char *cert, *key;
 	struct web_conf web_health, web_admin;
@@ -149,9 +150,10 @@ static char *read_pem(const char *opt, const char *path)
 
 static void look(struct health *h, bool rules)
 {
-	if (!rules && clock_mono() - h->survey.now_ns < FRESH_NS && h->verdict.text[0])
+	if (!rules && clock_mono() - h->judged_ns < FRESH_NS)
 		return;
 	survey_take(&h->survey, rules);
+	h->judged_ns = h->survey.now_ns;
 	judge(&h->survey, &h->expect, h->chain, &h->verdict);
 	if (!h->drain_until_ns)
 		return;
@@ -295,7 +297,7 @@ static bool take_signal(struct health *h, int fd)
 	if (h->drain_until_ns || !h->drain_ms)
 		return false;
 	h->drain_until_ns = clock_mono() + h->drain_ms * 1000000u;
-	h->verdict.text[0] = '\0';
+	h->judged_ns = 0;
 	log_notice("draining: health checks get 503 for %llu s; a second signal leaves at once",
 		   (unsigned long long)(h->drain_ms / 1000));
 	return true;

@@ -105,16 +105,27 @@ static void read_pages(struct survey *s, bool rules)
 	closedir(d);
 }
 
+/* "bind+ipc://x" and "ipc://x" name the same place */
+static const char *place(const char *spec)
+{
+	const char *plus = strchr(spec, '+');
+
+	return plus ? plus + 1 : spec;
+}
+
+/* A reader knows its writers by what they have sent.  Before the first packet, after a
+ * restart, one of ZeroMQ's endpoints at both ends tells it too. */
 static bool feeds(const struct survey_stage *writer, const struct survey_stage *reader)
 {
 	const struct stats_page *w = writer->page, *r = reader->page;
 
-	if (!w->nonce || writer == reader || writer->gone || reader->gone)
+	if (writer == reader || writer->gone || reader->gone)
 		return false;
-	for (uint32_t i = 0; i < r->nupstream; i++)
+	for (uint32_t i = 0; w->nonce && i < r->nupstream; i++)
 		if (r->upstream[i] == w->nonce)
 			return true;
-	return false;
+	return strstr(r->in, "://") && writer->alive && reader->alive &&
+	       !strcmp(place(r->in), place(w->out));
 }
 
 /* Who feeds whom, and how much of what each has written was taken in behind it */
