@@ -62,6 +62,7 @@ struct copy {
 	int stop_fd;			/* readable: leave everything and end */
 	bool fresh;			/* the file has no header yet */
 	bool opened;			/* some file was open already */
+	int tries;			/* left to open a fifo at the end */
 	uint8_t head[2 * CAP_HEADER_ROOM];
 	size_t head_len;
 	char file[PATH_MAX];

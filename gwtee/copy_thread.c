@@ -15,6 +15,7 @@
 #include "log.h"
 
 #define RETRY_MS	100
+#define LAST_TRIES	10	/* for a fifo's reader, after the last packet */
 
 /* Sleep until @fd is writable (-1: only for @ms); false: told to leave */
 static bool pause_for(struct copy *c, int fd, int ms)
@@ -56,8 +57,10 @@ static bool open_file(struct copy *c)
 			complain(c, strerror(errno));
 			return false;
 		}
-		if (no_more_to_come(c) || !pause_for(c, -1, RETRY_MS))
+		if ((no_more_to_come(c) && !c->tries--) || !pause_for(c, -1, RETRY_MS)) {
+			c->tries = 0;
 			return false;
+		}
 	}
 	return true;
 }
@@ -144,6 +147,7 @@ void *copy_thread(void *arg)
 	struct copy *c = arg;
 	struct copy_chunk *k;
 
+	c->tries = LAST_TRIES;
 	while ((k = next_chunk(c))) {
 		if (!write_chunk(c, k))
 			atomic_fetch_add_explicit(&c->failed, k->packets, memory_order_relaxed);
