@@ -58,7 +58,7 @@ bool iface_check_port(uint16_t port)
 {
 	if (!has_port("/proc/net/udp", port) && !has_port("/proc/net/udp6", port))
 		return false;
-	log_warn("UDP port %u is in use by another program or a tunnel of the kernel's, which may "
-		 "answer the load balancer too; see: ss -ulnp sport = %u", port, port);
+	log_warn("UDP port %u is in use: a program or a tunnel of the kernel's claims the packets "
+		 "that the chain takes; see: ss -ulnp sport = %u", port, port);
 	return true;
 }
