@@ -121,7 +121,8 @@ static bool wait_room(struct ifacetx *t, int err)
 	if (t->retries == 0)
 		return false;
 	t->retries--;
-	poll(&p, err == EAGAIN ? 1 : 0, 1);
+	if (err != EAGAIN || poll(&p, 1, 1) < 0 || p.revents & POLLERR)
+		poll(NULL, 0, 1);
 	return true;
 }
 
@@ -335,6 +336,15 @@ static const struct tx_ops ifacetx_ops = {
 	.close = ifacetx_close,
 };
 
+/* A raw socket keeps a full queue to itself unless it is asked to tell */
+static void tell_errors(int fd, int level, int name)
+{
+	int one = 1;
+
+	if (fd >= 0 && setsockopt(fd, level, name, &one, sizeof(one)) < 0)
+		die("raw socket: %m");
+}
+
 /* Best effort: without the capability it stays at the system's limit */
 static void grow_buffer(int fd)
 {
@@ -356,6 +366,8 @@ static void open_sockets(struct ifacetx *t)
 		die("%s: raw socket: %m (needs root or CAP_NET_RAW)", t->name);
 	if (setsockopt(t->fd[SEND_ETHER], SOL_PACKET, PACKET_QDISC_BYPASS, &one, sizeof(one)) < 0)
 		die("%s: PACKET_QDISC_BYPASS: %m", t->name);
+	tell_errors(t->fd[SEND_IP4], IPPROTO_IP, IP_RECVERR);
+	tell_errors(t->fd[SEND_IP6], IPPROTO_IPV6, IPV6_RECVERR);
 	for (int i = 0; i < SEND_NUM; i++)
 		if (t->fd[i] >= 0)
 			grow_buffer(t->fd[i]);

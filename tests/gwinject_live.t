@@ -288,6 +288,20 @@ def tun():
     os.close(fd)
 
 
+def no_buffers():
+    fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", b"tb", 0x1001))
+    run("ip addr add 10.9.0.2/24 dev tb && ip link set tb up && "
+        "tc qdisc replace dev tb root tbf rate 8kbit burst 1600 limit 3000")
+    write("full", [packet(i, udp(i, 300)) for i in range(200)])
+    r = run("gwinject -i full.inner -I tb")
+    m = re.search(r"200 in, 0 made, (\d+) out, (\d+) dropped \(no-buffers (\d+)\)",
+                  r.stderr.decode())
+    ok(m and 4 <= int(m[1]) < 50 and int(m[1]) + int(m[3]) == 200,
+       "a queue that stays full: no-buffers, all accounted for", r.stderr.decode())
+    os.close(fd)
+
+
 def main():
     run("ip link set lo up")
     veth()
@@ -296,6 +310,7 @@ def main():
     mirrors()
     too_large()
     tun()
+    no_buffers()
     down_and_up()
     print(f"1..{count}")
     return bad != 0
