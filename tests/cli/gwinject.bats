@@ -66,3 +66,12 @@ setup() {
 	[ -s back.pcap ]
 	[[ "$stderr" == *"gwinject: "*" 0 dropped"* ]]
 }
+
+@test "the live example in the page works, in a simulation" {
+	[ "$(id -u)" -eq 0 ] || skip "needs root"
+	line=$(grep '^gwcap -I eth0' "$page")
+	GW_RUN=$PWD/run run --separate-stderr timeout 50 gwsim run --appliance "$line" -- \
+		ping -c 1 -W 5 server
+	[ "$status" -eq 0 ]
+	[[ "$stderr" == *"no violation"* ]]
+}
