@@ -345,6 +345,27 @@ def test_loss(lb):
     ok(f" {lost} dropped by the kernel" in cap.err(), "and said at the end", cap.err())
 
 
+def test_stalled(lb):
+    """The reader of gwcap's output reads nothing: the kernel drops, nothing else does"""
+    fifo = f"{TMP.name}/fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    cap = Cap("--peer", "auto", "-B", "128", "--drain-timeout", "500ms", out=fifo)
+    for i in range(3000):
+        lb.send(frame(seq=i, size=1400))
+    lost = until(lambda: int(page(cap, "kernel_drops")))
+    ok(lost > 0, "a stalled reader: the kernel drops, counted while it lasts", lost)
+    began = time.monotonic()
+    ok(cap.stop() == 1 and time.monotonic() - began < 3 * SLOW, "it leaves in time: exit 1",
+       cap.err())
+    n = dict((k, int(v)) for v, k in re.findall(
+        r"(\d+) (in|out|dropped by the kernel|dropped|uncertain)", cap.err().splitlines()[-1]))
+    left = 3000 - n["in"] - n["dropped by the kernel"]
+    ok(0 <= left < 32 and       # in the slots of the buffer, never taken
+       n["in"] == n["out"] + n["dropped"] + n["uncertain"], "the accounts balance", cap.err())
+    os.close(reader)
+
+
 def page(cap, counter):
     """A counter of the stage's page, by gwhealth's own reader"""
     out = sh(f"{os.environ['GW_TESTS']}/h_page {os.environ['GW_RUN']} gwcap:n{Cap.number}")
@@ -452,6 +473,7 @@ def main():
     test_vlan(lb)
     test_peer(lb)
     test_loss(lb)
+    test_stalled(lb)
     test_stop(lb)
     test_count(lb)
     test_no_rule(lb)
