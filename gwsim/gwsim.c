@@ -20,6 +20,7 @@ static const struct command {
 	{ "run", gwsim_run, "run a command whose traffic passes through an appliance" },
 	{ "shell", gwsim_shell, "join a namespace of a running simulation" },
 	{ "conform", gwsim_conform, "is this appliance fit for a gateway load balancer?" },
+	{ "load", gwsim_load, "how much does this appliance carry?" },
 	{ "clean", gwsim_clean, "end what crashed runs left behind" },
 };
 

@@ -8,6 +8,7 @@
 int gwsim_run(int argc, char **argv);
 int gwsim_shell(int argc, char **argv);
 int gwsim_conform(int argc, char **argv);
+int gwsim_load(int argc, char **argv);
 int gwsim_clean(int argc, char **argv);
 
 #endif /* GW_GWSIM_H */

@@ -8,8 +8,11 @@
 #include <errno.h>
 #include <net/if.h>
 #include <net/if_arp.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -37,6 +40,7 @@ int target_run(struct target *t, const char *cmd, unsigned wait_ms)
 
 	memset(t, 0, sizeof(*t));
 	t->own = true;
+	t->signals = cell_signals();
 	err = site_open(&t->site, 1);
 	if (err) {
 		log_error("cannot set up the appliance's namespace: %s", strerror(-err));
@@ -48,6 +52,7 @@ int target_run(struct target *t, const char *cmd, unsigned wait_ms)
 	memcpy(t->lb_mac, t->site.lb_mac, 6);
 	t->addr = ntohl(t->site.addr.s_addr);
 	t->lb_addr = ntohl(t->site.lb_addr.s_addr);
+	setenv("GWSIM_APPLIANCE", "1", 1);
 	err = site_start(&t->site, cmd);
 	if (err) {
 		log_error("cannot start the appliance: %s", strerror(-err));
@@ -125,6 +130,7 @@ int target_reach(struct target *t, const char *addr, const char *iface)
 	int fd, err;
 
 	memset(t, 0, sizeof(*t));
+	t->signals = -1;
 	if (inet_pton(AF_INET, addr, &a) != 1 || strlen(iface) >= IFNAMSIZ) {
 		log_error("'%s' on '%s': not an IPv4 address and an interface", addr, iface);
 		return -EINVAL;
@@ -142,6 +148,8 @@ void target_close(struct target *t)
 	if (t->own) {
 		cell_stop(&t->site.pid, 1, STOP_GRACE_MS);
 		site_close(&t->site);
+		if (t->signals >= 0)
+			close(t->signals);
 	} else if (t->port) {
 		port_close(t->port);
 	}
@@ -157,6 +165,16 @@ void target_outer(const struct target *t, struct craft_outer *o)
 	o->dst = t->addr;
 	o->dport = GENEVE_PORT;
 	o->df = true;
+}
+
+bool target_stopped(const struct target *t)
+{
+	struct signalfd_siginfo si;
+
+	while (t->signals >= 0 && read(t->signals, &si, sizeof(si)) == sizeof(si))
+		if (si.ssi_signo != SIGCHLD)
+			return true;
+	return false;
 }
 
 bool target_gone(struct target *t)

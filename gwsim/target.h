@@ -20,6 +20,7 @@
  * @mtu:	Of the cable: outer IP packets up to this size
  * @site:	The appliance's place, if it is ours
  * @own:	It is
+ * @signals:	Inside a cell: where signals are read; else -1
  */
 struct target {
 	struct port *port;
@@ -29,6 +30,7 @@ struct target {
 	uint32_t addr;
 	unsigned mtu;
 	bool own;
+	int signals;
 	struct site site;
 	struct port remote;
 };
@@ -56,6 +58,11 @@ void target_close(struct target *t) __attribute__((nonnull));
  * target_outer() - An encapsulation toward the target, without options yet
  */
 void target_outer(const struct target *t, struct craft_outer *o) __attribute__((nonnull));
+
+/**
+ * target_stopped() - Were we told to stop?
+ */
+bool target_stopped(const struct target *t) __attribute__((nonnull));
 
 /**
  * target_gone() - Has an appliance of our own ended?  True once, when it has
