@@ -15,14 +15,15 @@
 
 #define SNAP_ALLOW	65535
 #define WAIT_MS		10000u
+#define TIMEOUT_MS	700u
 #define REVIVE_MS	3000u
 
-enum { OPT_APPLIANCE = OPT_LONG, OPT_PROFILE, OPT_ALLOW, OPT_ONLY, OPT_SKIP, OPT_EXPECT, OPT_SEED,
-       OPT_JUNIT, OPT_PCAP, OPT_STRICT, OPT_LIST, OPT_EXPLAIN, OPT_MDOC, OPT_HEALTH, OPT_WAIT };
+enum { OPT_PROFILE = OPT_LONG, OPT_ALLOW, OPT_ONLY, OPT_SKIP, OPT_EXPECT, OPT_SEED,
+       OPT_JUNIT, OPT_PCAP, OPT_STRICT, OPT_LIST, OPT_EXPLAIN, OPT_MDOC, OPT_HEALTH, OPT_WAIT,
+       OPT_TIMEOUT };
 
 static const struct opt conform_opts[] = {
-	{ "appliance", OPT_APPLIANCE, "CMD", "run CMD by sh in a network namespace of its own: eth0 there\n"
-	  "is $GWSIM_IFACE" },
+	{ "appliance", 'a', "CMD", "run CMD by sh in a network namespace of its own, on eth0" },
 	{ "target", 't', "ADDR", "or: test the appliance at this IPv4 address" },
 	{ "interface", 'I', "IFACE", "with -t: the interface that it is reached by" },
 	{ "profile", OPT_PROFILE, "echo|filter", "echo (default): everything must come back; filter: it\n"
@@ -30,6 +31,7 @@ static const struct opt conform_opts[] = {
 	{ "allow", OPT_ALLOW, "EXPR", "profile filter: inner packets it must pass, pcap-filter(7)" },
 	{ "health", OPT_HEALTH, "CHECK", "test its health check too: tcp:PORT or http:PORT/PATH" },
 	{ "wait", OPT_WAIT, "TIME", "for it to start (10s)" },
+	{ "timeout", OPT_TIMEOUT, "TIME", "for a packet to come back (700ms); less when many do not" },
 	{ "only", OPT_ONLY, "ID", "run this test; repeatable" },
 	{ "skip", OPT_SKIP, "ID", "leave this test out; repeatable" },
 	{ "expect", OPT_EXPECT, "FILE", "known results: lines of ID and pass, fail, skip or any" },
@@ -95,13 +97,14 @@ static void set(void *ctx, int ch, const char *arg)
 	struct conform_conf *c = ctx;
 
 	switch (ch) {
-	case OPT_APPLIANCE: c->appliance = arg; break;
+	case 'a': c->appliance = arg; break;
 	case 't': c->addr = arg; break;
 	case 'I': c->iface = arg; break;
 	case OPT_PROFILE: set_profile(c, arg); break;
 	case OPT_ALLOW: set_allow(c, arg); break;
 	case OPT_HEALTH: set_health(c, arg); break;
 	case OPT_WAIT: c->wait_ms = (unsigned)opt_ms("--wait", arg); break;
+	case OPT_TIMEOUT: c->timeout_ms = (unsigned)opt_ms("--timeout", arg); break;
 	case OPT_ONLY: set_only(c, arg); break;
 	case OPT_SKIP: *chosen_test(c, arg) = 0; break;
 	case OPT_EXPECT: c->expect = arg; break;
@@ -115,10 +118,39 @@ static void set(void *ctx, int ch, const char *arg)
 	}
 }
 
+/* What ends a run early; NULL: nothing */
+static const char *bail_reason(struct suite *s, bool answers)
+{
+	if (target_stopped(&s->target))
+		return "stopped by a signal";
+	if (target_gone(&s->target))
+		return "the appliance has ended";
+	return answers || s->conf->filter ? NULL : "the appliance does not answer";
+}
+
+/* Returns what ended the run early */
+static const char *run_tests(struct suite *s, struct report *r)
+{
+	bool answers = suite_wake(s, s->conf->wait_ms);
+	const char *bail = NULL;
+
+	for (unsigned i = 0; i < conform_ntests && !bail; i++) {
+		if (!s->conf->chosen[i])
+			continue;
+		suite_probes(s, &conform_tests[i]);
+		report_test(r, s, &conform_tests[i]);
+		if (s->fail & DEV_DEAD)
+			answers = suite_wake(s, REVIVE_MS);
+		bail = bail_reason(s, answers);
+	}
+	return bail;
+}
+
 static int conform_run(void *arg)
 {
 	const struct conform_conf *conf = arg;
 	struct report *r = report_open(conf);
+	const char *bail;
 	struct suite s;
 	int status;
 
@@ -127,24 +159,17 @@ static int conform_run(void *arg)
 		return EXIT_RUNTIME;
 	}
 	report_plan(r);
-	if (!suite_wake(&s, conf->wait_ms))
-		printf("# the appliance does not answer\n");
-	for (unsigned i = 0; i < conform_ntests; i++) {
-		if (!conf->chosen[i])
-			continue;
-		suite_probes(&s, &conform_tests[i]);
-		report_test(r, &s, &conform_tests[i]);
-		if (s.fail & DEV_DEAD && !s.hurry && !suite_wake(&s, REVIVE_MS))
-			printf("# the appliance does not answer any more\n");
-	}
+	bail = run_tests(&s, r);
+	if (bail)
+		printf("Bail out! %s\n", bail);
 	status = report_close(r);
 	suite_close(&s);
-	return status;
+	return bail ? EXIT_RUNTIME : status;
 }
 
 int gwsim_conform(int argc, char **argv)
 {
-	struct conform_conf conf = { .wait_ms = WAIT_MS, .seed = 1 };
+	struct conform_conf conf = { .wait_ms = WAIT_MS, .timeout_ms = TIMEOUT_MS, .seed = 1 };
 	struct opt_group groups[] = { { NULL, conform_opts, set, &conf }, { 0 } };
 	int i;
 
@@ -152,7 +177,7 @@ int gwsim_conform(int argc, char **argv)
 	if (!conf.chosen)
 		die("out of memory");
 	memset(conf.chosen, 1, conform_ntests);
-	i = opt_parse("gwsim conform", "--appliance CMD | -t ADDR -I IFACE [--only ID]... [--strict]",
+	i = opt_parse("gwsim conform", "-a CMD | -t ADDR -I IFACE [--only ID]... [--strict]",
 		      "is this appliance fit for a gateway load balancer?", groups, argc, argv);
 	if (i < argc)
 		die_usage("'%s': no operands here", argv[i]);

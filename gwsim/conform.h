@@ -139,6 +139,7 @@ struct conform_conf {
 	bool only;
 	struct bpf_program allow;
 	unsigned wait_ms;
+	unsigned timeout_ms;
 	uint64_t seed;
 	uint8_t *chosen;	/* one byte a test: run it */
 };
@@ -268,6 +269,11 @@ void suite_close(struct suite *s);
 bool suite_wake(struct suite *s, unsigned wait_ms);	/* until it answers */
 void suite_probes(struct suite *s, const struct conform_test *t);
 	/* send, gather; s->fail says how it went */
+
+/**
+ * suite_pause() - Take what comes for a while
+ */
+void suite_pause(struct suite *s, unsigned ms);
 
 /**
  * suite_mask() - Deviations that fail @t in this run

@@ -39,7 +39,7 @@ int doc_explain(const char *id)
 
 static const char mdoc_head[] =
 ".\\\" Made by \"gwsim conform --mdoc\": do not edit\n"
-".Dd $Mdocdate$\n"
+".Dd November 21, 2026\n"
 ".Dt GWSIM-CONFORMANCE 7\n"
 ".Os\n"
 ".Sh NAME\n"

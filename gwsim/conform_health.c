@@ -16,7 +16,7 @@
 #include "conform.h"
 #include "wire.h"
 
-#define CHECK_MS	2000
+#define CHECK_MS	2000ull
 #define HALF_OPEN	200u
 #define AT_ONCE		20u
 
@@ -45,16 +45,17 @@ static int health_connect(const struct suite *s)
 	return fd;
 }
 
-static bool health_ready(int fd, short events)
+static bool health_ready(int fd, short events, uint64_t end_ns)
 {
 	struct pollfd p = { .fd = fd, .events = events };
+	uint64_t now = suite_now_ns();
 	int err = 0;
 	socklen_t n = sizeof(err);
 
-	return poll(&p, 1, CHECK_MS) == 1 && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n) && !err;
+	return poll(&p, 1, end_ns > now ? (int)((end_ns - now) / 1000000) : 0) == 1 && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n) && !err;
 }
 
-static bool health_http(const struct suite *s, int fd)
+static bool health_http(const struct suite *s, int fd, uint64_t end_ns)
 {
 	const char *path = strchr(s->conf->health, '/');
 	char buf[512];
@@ -64,7 +65,7 @@ static bool health_http(const struct suite *s, int fd)
 	n = snprintf(buf, sizeof(buf), "GET %s HTTP/1.1\r\nHost: appliance\r\nConnection: close\r\n\r\n",
 		     path ? path : "/");
 	if (n >= (ssize_t)sizeof(buf) || send(fd, buf, (size_t)n, MSG_NOSIGNAL) != n ||
-	    !health_ready(fd, POLLIN))
+	    !health_ready(fd, POLLIN, end_ns))
 		return false;
 	n = recv(fd, buf, sizeof(buf) - 1, 0);
 	if (n <= 0)
@@ -73,10 +74,16 @@ static bool health_http(const struct suite *s, int fd)
 	return sscanf(buf, "HTTP/1.%*1d %d", &status) == 1 && status >= 200 && status < 400;
 }
 
-static bool health_finish(const struct suite *s, int fd)
+/* Checks made at once share one end */
+static uint64_t health_end_ns(void)
 {
-	bool ok = fd >= 0 && health_ready(fd, POLLOUT) &&
-		  (strncmp(s->conf->health, "http", 4) != 0 || health_http(s, fd));
+	return suite_now_ns() + CHECK_MS * 1000000ull;
+}
+
+static bool health_finish(const struct suite *s, int fd, uint64_t end_ns)
+{
+	bool ok = fd >= 0 && health_ready(fd, POLLOUT, end_ns) &&
+		  (strncmp(s->conf->health, "http", 4) != 0 || health_http(s, fd, end_ns));
 
 	if (fd >= 0)
 		close(fd);
@@ -85,7 +92,7 @@ static bool health_finish(const struct suite *s, int fd)
 
 uint32_t check_health(struct suite *s)
 {
-	return !s->conf->health || health_finish(s, health_connect(s)) ? 0 : DEV_HEALTH;
+	return !s->conf->health || health_finish(s, health_connect(s), health_end_ns()) ? 0 : DEV_HEALTH;
 }
 
 uint32_t check_health_open(struct suite *s)
@@ -107,6 +114,7 @@ uint32_t check_health_open(struct suite *s)
 uint32_t check_health_many(struct suite *s)
 {
 	int fds[AT_ONCE];
+	uint64_t end_ns = health_end_ns();
 	uint32_t dev = 0;
 
 	if (!s->conf->health)
@@ -114,7 +122,7 @@ uint32_t check_health_many(struct suite *s)
 	for (unsigned i = 0; i < AT_ONCE; i++)
 		fds[i] = health_connect(s);
 	for (unsigned i = 0; i < AT_ONCE; i++)
-		if (!health_finish(s, fds[i]))
+		if (!health_finish(s, fds[i], end_ns))
 			dev = DEV_HEALTH;
 	return dev;
 }

@@ -213,7 +213,7 @@ static void add_error(struct suite *s, unsigned version, uint16_t type_code, con
 	q.payload = quote;
 	q.payload_len = 32;
 	n = craft_inner(quote + 8, &q);
-	suite_tag(s, quote + n, s->serial + 1);
+	suite_tag(s, quote + 8 + n - q.payload_len, s->serial + 1);
 	f.c.version = (uint8_t)version;
 	f.c.proto = version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	f.c.dport = type_code;

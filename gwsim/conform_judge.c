@@ -342,7 +342,9 @@ uint32_t judge_reply(struct suite *s, struct reply *r)
 
 	udp = ETH_LEN + 4u * (r->pkt[ETH_LEN] & 15);
 	geneve = udp + UDP_LEN;
-	if (dev & DEV_IP_VERSION || r->len < geneve + GENEVE_HDR_LEN)
+	if (dev & DEV_IP_VERSION)
+		return dev;
+	if (r->len < geneve + GENEVE_HDR_LEN)
 		return dev | DEV_IP_LENGTH;
 	dev |= judge_udp(p, r->pkt, udp, r->len);
 	inner = geneve + GENEVE_HDR_LEN + 4u * (r->pkt[geneve] & 63);

@@ -307,7 +307,8 @@ static uint64_t timeout_ns(const struct suite *s)
 		return 40 * MS;
 	if (s->conf->filter)
 		return clamp_ns(20 * s->rtt_ns, 80 * MS, 500 * MS);
-	return clamp_ns(50 * s->rtt_ns, (s->timeouts < 3 ? 700 : 200) * MS, 1500 * MS);
+	return clamp_ns(50 * s->rtt_ns, s->conf->timeout_ms * MS / (s->timeouts < 3 ? 1 : 3),
+			2 * s->conf->timeout_ms * MS);
 }
 
 static void add_sentinel(struct suite *s)
@@ -345,6 +346,11 @@ static void conclude(struct suite *s)
 		s->fail |= p->dev;
 	}
 	s->timeouts += late;
+}
+
+void suite_pause(struct suite *s, unsigned ms)
+{
+	gather(s, 0, ms * MS, ms * MS);
 }
 
 static void suite_reset(struct suite *s)
