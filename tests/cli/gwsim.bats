@@ -9,7 +9,7 @@ setup() {
 @test "gwsim --help names the commands, and --version itself" {
 	run gwsim --help
 	[ "$status" -eq 0 ]
-	for c in run shell clean; do
+	for c in run shell clean conform load; do
 		[[ "$output" == *" $c "* ]]
 	done
 	run gwsim --version
@@ -18,7 +18,7 @@ setup() {
 }
 
 @test "every option of every command is in gwsim.8" {
-	for c in run shell clean; do
+	for c in run shell clean conform load; do
 		run gwsim $c --help
 		[ "$status" -eq 0 ]
 		for opt in $(grep -o -- ' --[a-z-]*' <<< "$output" | sed 's/^ --//' | sort -u); do
