@@ -1,0 +1,74 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: MIT
+"""gwsim load: counts what a right appliance and a lossy, a doubling, a reordering one return."""
+import json
+import os
+import subprocess
+import sys
+
+if os.geteuid() != 0:
+    print("1..0 # SKIP needs root: network namespaces")
+    sys.exit(0)
+GWSIM = os.environ["GW_BIN"] + "/gwsim"
+TESTS = os.environ["GW_TESTS"]
+count = bad = 0
+
+
+def ok(cond, what, detail=""):
+    global count, bad
+    count += 1
+    bad += not cond
+    print(f"{'' if cond else 'not '}ok {count} - {what}")
+    if not cond:
+        print("# " + str(detail).replace("\n", "\n# "))
+
+
+def load(*args, fault=""):
+    r = subprocess.run([GWSIM, "load", "--appliance", f"exec {TESTS}/h_badecho eth0 {fault}",
+                        *args], capture_output=True, text=True, timeout=60,
+                       stdin=subprocess.DEVNULL)
+    return r, json.loads(r.stdout) if "--json" in args and r.stdout else {}
+
+
+def test_right():
+    r, v = load("--rate", "2000", "--time", "500ms", "--json", "--flows", "7")
+    ok(r.returncode == 0 and v["sent"] == v["received"] and 900 <= v["sent"] <= 1001,
+       "2000 a second for half a second", r.stdout + r.stderr)
+    ok(v["out_of_order"] == v["duplicates"] == v["changed"] == 0, "nothing wrong with them", v)
+    ok(0 < v["p50_us"] <= v["p90_us"] <= v["p99_us"] <= v["p999_us"] <= v["max_us"] * 1.05,
+       "latencies grow with their percentile", v)
+
+
+def test_count():
+    r, _ = load("--count", "300", "--tsv", "--size", "8500")
+    rows = [line.split("\t") for line in r.stdout.splitlines()]
+    v = dict(zip(*rows)) if len(rows) == 2 else {}
+    ok(v.get("sent") == v.get("received") == "300" and v.get("size") == "8500",
+       "300 packets of 8500 bytes, as TSV", r.stdout + r.stderr)
+
+
+def test_faults():
+    _, v = load("--rate", "2000", "--count", "600", "--json", fault="load-loss")
+    ok(2 <= v["loss_percent"] <= 8, "one in twenty lost: seen as loss", v)
+    _, v = load("--rate", "2000", "--count", "600", "--json", fault="no-duplicates")
+    ok(v["duplicates"] >= 500 and v["loss_percent"] == 0, "sent twice: seen as duplicates", v)
+    _, v = load("--rate", "max", "--count", "600", "--json", "--flows", "1", fault="order-in-flow")
+    ok(v["out_of_order"] > 5 and v["duplicates"] == 0, "overtaken: seen as out of order", v)
+    _, v = load("--count", "200", "--json", fault="cookie-verbatim")
+    ok(v["changed"] == v["received"] == 200, "another cookie: seen as changed", v)
+    r, _ = load("--wait", "300ms", fault="answers")
+    ok(r.returncode == 1 and "nothing comes back" in r.stderr, "silence: exit 1", r.stderr)
+
+
+def test_usage():
+    ok(subprocess.run([GWSIM, "load"], capture_output=True).returncode == 2, "no appliance: usage")
+    r, _ = load("--time", "11m")
+    ok(r.returncode == 2, "more than ten minutes: usage")
+
+
+test_right()
+test_count()
+test_faults()
+test_usage()
+print(f"1..{count}")
+sys.exit(bad != 0)
