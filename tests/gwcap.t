@@ -103,16 +103,22 @@ class Tap:
     def send(self, f):
         self.s.send(f)
 
-    def unreachable(self):
-        """ICMP port unreachables that came in since the last call"""
+    def received(self, what):
+        """How many IPv4 packets for which what(frame) holds came in since the last call"""
         n = 0
         while True:
             try:
                 f, addr = self.s.recvfrom(65536)
             except BlockingIOError:
                 return n
-            if addr[2] != 4 and f[12:14] == b"\x08\x00" and f[23] == 1 and f[34:36] == b"\x03\x03":
+            if addr[2] != 4 and f[12:14] == b"\x08\x00" and what(f):
                 n += 1
+
+    def unreachable(self):
+        return self.received(lambda f: f[23] == 1 and f[34:36] == b"\x03\x03")
+
+    def returned(self):
+        return self.received(lambda f: f[23] == 17 and f[36:38] == struct.pack(">H", PORT))
 
 
 def wire(**kw):
@@ -339,6 +345,10 @@ def test_loss(lb):
     time.sleep(0.3)
     got = len(cap.lines())
     ok(1 < got < 100, "a full buffer drops", got)
+    for i in range(5):      # a protocol that nothing here knows
+        lb.send(frame()[:12] + b"\x88\xb5" + bytes(46))
+    ok(until(lambda: page(cap, "interface_drops") == "5"), "what the interface drops is counted",
+       page(cap, "interface_drops"))
     lost = until(lambda: int(page(cap, "kernel_drops")))
     ok(lost == 1001 - got, "and every packet lost is counted", f"{lost} lost, {got} captured")
     cap.stop()
@@ -425,6 +435,44 @@ def test_no_rule(lb):
     cap.stop()
 
 
+def examples(page):
+    """The literal displays of the page's EXAMPLES, with this test's names in them"""
+    text = open(page).read()
+    text = text[text.index(".Sh EXAMPLES"):]
+    for block in re.findall(r"^\.Bd -literal.*?\n(.*?)^\.Ed", text, re.M | re.S):
+        yield block.replace("eth0", "c0").replace("10.0.1.0/24", "10.72.0.0/24").replace(
+            "timeout 60", "timeout 1")
+
+
+def test_examples(lb):
+    here = os.path.dirname(os.path.abspath(__file__))
+    page_text = list(examples(f"{here}/../gwcap/gwcap.8"))
+    ok(len(page_text) == 3, "the page has three examples")
+    with open(f"{TMP.name}/drop.rules", "w") as f:
+        f.write("drop where udp dst port 2001\n")
+    for code in page_text:
+        p = subprocess.Popen(["sh", "-c", code], cwd=TMP.name, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, start_new_session=True)
+        Cap.started.append(p)
+        first = code.split("\n")[0]
+        until(lambda: tables() == 1)
+        lb.returned()
+        for i in range(10):
+            lb.send(frame(seq=i))
+        if "gwinject" in code:
+            back = [0]
+            until(lambda: back.__setitem__(0, back[0] + lb.returned()) or back[0] >= 10)
+            ok(back[0] == 10, f"{first}: all packets come back", back[0])
+            os.killpg(p.pid, signal.SIGINT)
+        out, err = p.communicate(timeout=20)
+        if "--print" in code:
+            ok(p.returncode == 0 and out.count("vpce-") == 10, first, out + err)
+        elif "timeout" in code:
+            ok("10 in, 0 made, 10 out" in err, first, err)
+        else:
+            ok(err.count("10 in, 0 made, 10 out") == 4, f"{first}: ends in order", err)
+
+
 def test_start():
     for what, how, want in (
             ("no such interface", ["nope0"], "nope0: no such interface"),
@@ -477,6 +525,7 @@ def main():
     test_stop(lb)
     test_count(lb)
     test_no_rule(lb)
+    test_examples(lb)
     test_down_up(lb)
     test_recreated()
     test_offloads()
