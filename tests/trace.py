@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Write examples/trace.pcap: what an appliance's interface sees of a ping, a chat, a name look-up,
 a web page and a telnet, each way once, in AWS's encapsulation.  usage: trace.py FILE"""
+import logging
 import struct
 import sys
+
+logging.getLogger("scapy").setLevel(logging.ERROR)
 
 from scapy.all import DNS, DNSQR, DNSRR, ICMP, IP, TCP, UDP, Ether, IPv6, Raw
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest
