@@ -34,13 +34,13 @@ static void print(struct frame *f)
 
 int main(int argc, char **argv)
 {
-	struct frame *f = frame_pool_new(1, 64)[0];
+	struct frame **pool = frame_pool_new(1, 64), *f = pool[0];
 	static struct cap_reader r;
 	enum cap_event ev;
 	size_t at = 0, used;
 	struct stat st;
-	uint8_t *data;
-	int fd;
+	uint8_t *data = NULL;
+	int fd, status = 0;
 
 	fd = argc == 2 ? open(argv[1], O_RDONLY) : -1;
 	if (fd < 0 || fstat(fd, &st) || !(data = malloc((size_t)st.st_size + 1)) ||
@@ -57,7 +57,10 @@ int main(int argc, char **argv)
 	} while (ev != CAP_MORE && ev != CAP_ERROR);
 	if (ev == CAP_ERROR || cap_cut(&r, (size_t)st.st_size - at)) {
 		fprintf(stderr, "h_dump: %s: %s\n", argv[1], *r.err ? r.err : "cut");
-		return 1;
+		status = 1;
 	}
-	return 0;
+	close(fd);
+	free(data);
+	frame_pool_free(pool);
+	return status;
 }
