@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * t_rules.c - Rules from the inside: the index loses no match, tables, labels,
+ * reload, what is kept, answers
+ */
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "reply.h"
+#include "rules_int.h"
+#include "tap.h"
+
+static struct rules_conf conf(enum rules_kind kind, const char *text)
+{
+	struct rules_conf c = RULES_CONF_INIT(kind);
+
+	c.err = stderr;
+	c.source[c.nsources++].text = text;
+	return c;
+}
+
+static struct frame **pool;
+static uint8_t bytes[256];
+
+/* A packet of 64 bytes behind its IP header, in the only frame */
+static struct frame *packet(int version, uint8_t proto, uint16_t sport, uint16_t dport)
+{
+	struct frame *f = pool[0];
+	uint32_t l4 = version == 4 ? 20 : 40;
+
+	memset(bytes, 0, sizeof(bytes));
+	bytes[0] = version == 4 ? 0x45 : 0x60;
+	put16(bytes + (version == 4 ? 2 : 4), (uint16_t)(version == 4 ? 84 : 64));
+	bytes[version == 4 ? 9 : 6] = proto;
+	memcpy(bytes + (version == 4 ? 12 : 8), (uint8_t[]){ 10, 0, 0, 1 }, 4);
+	memcpy(bytes + (version == 4 ? 16 : 24), (uint8_t[]){ 10, 0, 0, 2 }, 4);
+	put16(bytes + l4, sport);
+	put16(bytes + l4 + 2, dport);
+	put16(bytes + l4 + 4, 64);
+	if (proto == IPPROTO_TCP)
+		bytes[l4 + 12] = 0x50;
+	frame_reset(f);
+	f->linktype = LINKTYPE_RAW;
+	if (!frame_set(f, bytes, l4 + 64) || frame_parse(f))
+		exit(1);
+	return f;
+}
+
+static const char *const filters[] = {
+	"tcp", "udp", "icmp", "ip", "ip6", "icmp6", "tcp port 5", "udp port 5", "port 5", "dst port 6",
+	"src port 6", "tcp dst port 5 or udp src port 6", "not tcp port 5", "not port 5", "port not 5",
+	"tcp and not src port 5", "portrange 4-5", "tcp portrange 5-5", "port 5 and port 6",
+	"src port 5 and dst port 6", "host 10.0.0.1", "src net 10.0.0.0/8 and port 6",
+	"ip proto 17", "ip6 proto 6", "proto 132", "proto 47", "tcp[0:2] = 5", "tcp[2:2] = 6",
+	"udp[0] = 0", "ip[9] = 6", "ip[9] != 6", "ip[6:2] & 0x1fff = 0", "ip[0] & 0xf = 5",
+	"ip[0] >> 4 = 4", "ip6[6] = 17", "ip6[40:2] = 5", "ip6[42:2] > 5", "len > 90", "less 90",
+	"tcp[tcpflags] & tcp-syn != 0", "icmp[icmptype] = 0", "icmp[6:2] % 5 = 0",
+	"ip[20:2] = 5", "ip[20:2] + 1 = 6", "ip[22:2] = ip[20:2] + 1", "port 5 or host 10.0.0.2",
+	"tcp port 5 or icmp", "(tcp or udp) and (port 5 or port 7)", "ip[9] & 16 != 0",
+	"udp port 5 and udp[8] = 0", "sctp port 5", "ah or esp", "ip6 and not udp", "not ip",
+	"port domain or 5", "tcp or udp port 6", "ip6[40:2] + 0 = 5", "ip[2:2] > 80 and dst port 6",
+};
+
+/* Each rule that matches must be among the candidates. */
+static void check_packet(struct matcher *m, struct frame *f, unsigned *lost, unsigned *matches,
+			 unsigned *candidates)
+{
+	bool found[ARRAY_SIZE(filters)] = { false };
+	struct index_walk w;
+	uint32_t i;
+
+	index_start(m->rules->index, &f->pkt, frame_data(f), &w);
+	while ((i = index_next(&w)) != UINT32_MAX) {
+		found[i] = true;
+		++*candidates;
+	}
+	for (i = 0; i < ARRAY_SIZE(filters); i++) {
+		struct sight s;
+
+		sight_init(&s, f);
+		if (rule_matches(m, &m->rules->rule[i], &s) <= 0)
+			continue;
+		++*matches;
+		if (!found[i])
+			printf("# lost: %s\n", filters[i]);
+		*lost += !found[i];
+	}
+}
+
+static void test_index(void)
+{
+	static const uint8_t protos[] = { 6, 17, 1, 58, 132, 47, 50, 51 };
+	static const uint16_t ports[] = { 0, 4, 5, 6, 7, 53 };
+	unsigned lost = 0, matches = 0, candidates = 0, all = 0;
+	struct rules_conf c = RULES_CONF_INIT(RULES_FILTER);
+	char text[ARRAY_SIZE(filters)][100];
+	struct matcher m;
+
+	c.err = stderr;
+	for (unsigned i = 0; i < ARRAY_SIZE(filters); i++) {
+		snprintf(text[i], sizeof(text[i]), "count where %s", filters[i]);
+		c.source[c.nsources++].text = text[i];
+	}
+	matcher_open(&m, &c, rules_load(&c));
+	for (int version = 4; version <= 6; version += 2)
+		for (unsigned i = 0; i < ARRAY_SIZE(protos); i++)
+			for (unsigned s = 0; s < ARRAY_SIZE(ports); s++)
+				for (unsigned d = 0; d < ARRAY_SIZE(ports); d++) {
+					/* not as IPv6 extension header */
+					if (version == 6 && protos[i] == 51)
+						continue;
+					check_packet(&m, packet(version, protos[i], ports[s], ports[d]),
+						     &lost, &matches, &candidates);
+					all += ARRAY_SIZE(filters);
+				}
+	OK(!lost && matches > 1000, "the index lost none of %u matches", matches);
+	OK(candidates < all / 2, "%u candidates for %u matches, of %u pairs", candidates, matches, all);
+	matcher_close(&m);
+}
+
+static void test_ten_thousand(void)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	unsigned n = 0;
+	struct index_walk w;
+	struct rules_conf c;
+	struct frame *f;
+	struct rules *r;
+
+	for (int i = 0; i < 10000; i++)
+		fprintf(out, "drop where src net 10.%d.%d.0/24 and tcp dst port %d\n", i / 250, i % 250,
+			i + 1);
+	fclose(out);
+	c = conf(RULES_FILTER, text);
+	r = rules_load(&c);
+	f = packet(4, IPPROTO_TCP, 9, 77);
+	index_start(r->index, &f->pkt, frame_data(f), &w);
+	while (index_next(&w) != UINT32_MAX)
+		n++;
+	OK(n == 1, "of 10,000 port rules a packet meets %u", n);
+	f = packet(4, IPPROTO_UDP, 9, 77);
+	index_start(r->index, &f->pkt, frame_data(f), &w);
+	OK(index_next(&w) == UINT32_MAX, "and of another protocol none");
+	rules_free(r);
+	free(text);
+}
+
+static bool has4(const struct rules_table *t, uint32_t addr)
+{
+	uint8_t a[4];
+
+	put32(a, addr);
+	return rules_table_has(t, 4, a);
+}
+
+static void test_table(void)
+{
+	struct rules_conf c = conf(RULES_FILTER,
+		"table <t> { 10.0.0.0/8, 10.1.0.0/16, 0.0.0.0/32, 255.255.255.255, 11.0.0.0/8, "
+		"::/128, fd00::/8, ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff }\n"
+		"table <all> { 0.0.0.0/0, ::/0 }\ndrop src <t> dst <all>");
+	struct rules *r = rules_load(&c);
+	const struct rules_table *t = r->tables[0], *all = r->tables[1];
+	uint8_t v6[16] = { 0xfd, [15] = 1 };
+
+	OK(has4(t, 0x0a000000) && has4(t, 0x0affffff) && has4(t, 0x0bffffff), "within");
+	OK(!has4(t, 0x09ffffff) && !has4(t, 0x0c000000) && !has4(t, 1), "outside");
+	OK(has4(t, 0) && has4(t, 0xffffffff) && !has4(t, 0xfffffffe), "both ends");
+	OK(has4(all, 0) && has4(all, 0xffffffff) && rules_table_has(all, 6, v6), "everything");
+	OK(rules_table_has(t, 6, v6), "IPv6 within");
+	v6[0] = 0xfe;
+	OK(!rules_table_has(t, 6, v6), "IPv6 outside");
+	memset(v6, 0xff, 16);
+	OK(rules_table_has(t, 6, v6), "IPv6 last");
+	rules_free(r);
+}
+
+static void test_labels(void)
+{
+	struct rules_conf c = conf(RULES_FILTER, "drop where udp\ndrop   where\tudp # again\n"
+				   "drop where tcp\npass name \"x\" where udp");
+	struct rules *r = rules_load(&c), *again = rules_load(&c);
+	char second[RULES_NAME_MAX + 2];
+
+	snprintf(second, sizeof(second), "%s.2", r->rule[0].label);
+	OK(!strcmp(r->rule[1].label, second), "the same text twice: %s", r->rule[1].label);
+	OK(strncmp(r->rule[0].label, "drop-", 5) == 0 &&
+	   strcmp(r->rule[0].label, r->rule[2].label), "labels tell texts apart");
+	OK(!strcmp(r->rule[3].label, "x"), "a name is a label");
+	OK(r->hash == again->hash && !strcmp(r->rule[2].label, again->rule[2].label), "stable");
+	rules_free(r);
+	rules_free(again);
+}
+
+static void test_parts(void)
+{
+	struct rules_conf c = conf(RULES_MANGLE, "replace /(a)(b)/ \"x$2${1}y$$z\"\n"
+				   "replace \"a\" \"$1\"");
+	struct rules *r = rules_load(&c);
+	const struct rule_part *p = r->rule[0].part;
+
+	OK(r->rule[0].nparts == 5, "parts: %u", r->rule[0].nparts);
+	OK(p[0].group == -1 && p[0].len == 1 && p[1].group == 2 && p[2].group == 1, "groups");
+	OK(p[3].len == 2 && r->rule[0].with[p[3].off + 1] == '$', "a dollar sign: y$");
+	OK(r->rule[1].nparts == 1 && r->rule[1].part[0].len == 2, "a string has no groups");
+	rules_free(r);
+}
+
+static enum rules_next decide(void *ctx, struct frame *f, struct rule *r, bool again)
+{
+	(void)f;
+	*(int *)ctx = (int)r->index + (again ? 100 : 0);
+	return r->action == RULE_COUNT ? RULES_NEXT : RULES_STOP;
+}
+
+/* Index of the rule that decided, 100 more from memory, -1 none */
+static int judge(struct matcher *m, struct frame *f)
+{
+	int got = -1;
+	const struct rules_sink sink = { .match = decide, .ctx = &got };
+
+	rules_burst(m, &f, 1, &sink);
+	return got;
+}
+
+static void test_reload(void)
+{
+	struct rules_conf c = conf(RULES_FILTER, "drop where icmp\npass flow name \"a\" where udp dst "
+				   "port 5\npass flow name \"b\" where udp dst port 6\n");
+	struct matcher m;
+
+	matcher_open(&m, &c, rules_load(&c));
+	OK(judge(&m, packet(4, 17, 1, 5)) == 1 && judge(&m, packet(4, 17, 1, 5)) == 101, "kept");
+	OK(judge(&m, packet(4, 17, 1, 6)) == 2, "another flow");
+	m.conf.source[0].text = "pass flow name \"b\" where udp dst port 6 or tcp\ncount name \"new\"\n"
+		"pass flow name \"a\" where udp dst port 5\n";
+	OK(matcher_reload(&m), "reload");
+	OK(m.rules->rule[2].packets == 2 && m.rules->rule[0].packets == 1, "counters go on by name");
+	OK(judge(&m, packet(4, 17, 1, 5)) == 102, "a decision follows its rule");
+	OK(judge(&m, packet(4, 17, 1, 6)) == 0, "that of a changed rule is made anew");
+	m.conf.err = NULL;
+	m.conf.source[0].text = "pass flow\nnonsense";
+	OK(!matcher_reload(&m) && judge(&m, packet(4, 17, 1, 5)) == 102, "errors change nothing");
+	matcher_close(&m);
+}
+
+static void test_mangle_flow(void)
+{
+	struct rules_conf c = conf(RULES_MANGLE, "set ttl 9 flow where udp dst port 5");
+	struct matcher m;
+
+	matcher_open(&m, &c, rules_load(&c));
+	OK(judge(&m, packet(4, 17, 1, 6)) == -1, "an edit that does not match");
+	OK(judge(&m, packet(4, 17, 1, 5)) == 0, "one that does");
+	OK(judge(&m, packet(4, 17, 1, 5)) == 100, "is remembered");
+	m.conf.source[0].text = "set dscp 1 flow where udp dst port 7";
+	OK(matcher_reload(&m) && judge(&m, packet(4, 17, 1, 5)) == -1, "until it is gone");
+	matcher_close(&m);
+}
+
+static void test_reply(void)
+{
+	struct frame *f = packet(4, IPPROTO_TCP, 1000, 23);
+	uint8_t *tcp = frame_data(f) + 20;
+
+	put32(tcp + 4, 500);
+	put32(tcp + 8, 900);
+	tcp[13] = 0x18;
+	OK(reply_reject(f, true) && f->marks == FRAME_RST_BOTH, "both ends are told");
+	OK(f->both_seq == 500 && f->both_ack == 900, "the other one with the numbers it waits for");
+	OK(f->len == 40 && be32(frame_data(f) + 24) == 900 && frame_data(f)[33] == 4, "a reset");
+	OK(!reply_reject(f, true), "which is not answered");
+	f = packet(6, IPPROTO_UDP, 5, 6);
+	OK(reply_too_big(f, 1400) && frame_data(f)[40] == 2 && be32(frame_data(f) + 44) == 1400,
+	   "packet too big");
+	f = packet(4, IPPROTO_UDP, 5, 6);
+	OK(reply_too_big(f, 1400) && frame_data(f)[21] == 4 && be16(frame_data(f) + 26) == 1400,
+	   "fragmentation needed");
+	OK(!reply_too_big(f, 1400), "an error is not answered");
+}
+
+int main(void)
+{
+	pool = frame_pool_new(1, 4096);
+	test_index();
+	test_ten_thousand();
+	test_table();
+	test_labels();
+	test_parts();
+	test_reload();
+	test_mangle_flow();
+	test_reply();
+	frame_pool_free(pool);
+	return tap_done();
+}
