@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -70,23 +72,34 @@ static int become_root(void)
 	return write_file("/proc/self/gid_map", map);
 }
 
-/* From here on, children are in a PID namespace that they have for themselves */
-static int leave_home(void)
+/*
+ * fork(2) into a PID namespace of its own.  Not unshare(2) and fork(2): after that the
+ * caller could never start a thread, which sanitizers do.
+ */
+static pid_t fork_init(void)
 {
+	struct clone_args args = { .flags = CLONE_NEWPID, .exit_signal = SIGCHLD };
+
+	return (pid_t)syscall(SYS_clone3, &args, sizeof(args));
+}
+
+/* As root where we are it; else, or where that is not enough, in a user namespace */
+static pid_t fork_cell(void)
+{
+	pid_t pid = geteuid() ? -1 : fork_init();
 	int err;
 
-	if (!geteuid() && !unshare(CLONE_NEWPID))
-		return 0;
+	if (pid >= 0)
+		return pid;
 	err = become_root();
 	if (err) {
 		log_error("a user namespace of our own: %s", strerror(-err));
-		return err;
+		return -1;
 	}
-	if (unshare(CLONE_NEWPID)) {
-		err = -errno;
+	pid = fork_init();
+	if (pid < 0)
 		log_error("a PID namespace: %m");
-	}
-	return err;
+	return pid;
 }
 
 static int set_up_inside(void)
@@ -160,19 +173,16 @@ int cell_run(int (*inside)(void *arg), void *arg)
 	int life[2];
 	pid_t pid;
 
+	prctl(PR_SET_NAME, CELL_FRONT);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	if (leave_home())
-		return EXIT_RUNTIME;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life)) {
 		log_error("socketpair: %m");
 		return EXIT_RUNTIME;
 	}
 	fflush(NULL);
-	pid = fork();
-	if (pid < 0) {
-		log_error("fork: %m");
+	pid = fork_cell();
+	if (pid < 0)
 		return EXIT_RUNTIME;
-	}
 	if (!pid) {
 		close(life[0]);
 		be_cell(life[1], inside, arg);

@@ -21,6 +21,7 @@
 #include <sys/types.h>
 
 #define CELL_NAME	"gwsim-cell"	/* of the child, in ps(1) and /proc */
+#define CELL_FRONT	"gwsim"		/* of its parent, whatever its file is called */
 
 /**
  * cell_run() - Run a simulation in a cell of its own

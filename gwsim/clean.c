@@ -51,7 +51,7 @@ static bool is_orphan(long pid)
 		return false;		/* has ended, only its parent does not know */
 	proc_field(pid, "PPid", parent, sizeof(parent));
 	proc_field(strtol(parent, NULL, 10), "Name", name, sizeof(name));
-	return strcmp(name, "gwsim") != 0;
+	return strcmp(name, CELL_FRONT) != 0;
 }
 
 static void no_option(void *ctx, int ch, const char *arg)

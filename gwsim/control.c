@@ -163,13 +163,13 @@ static void grant(int to, int net)
 			close(fds[i]);
 }
 
-/* Who is not root here is neither root nor who started us */
-static bool is_owner(int fd)
+/* In the cell, who started it is root, and nobody else is */
+static bool is_peer(int fd, uid_t uid)
 {
 	struct ucred who;
 	socklen_t len = sizeof(who);
 
-	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) && who.uid == 0;
+	return !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) && who.uid == uid;
 }
 
 static void set_timeout(int fd, unsigned ms)
@@ -187,9 +187,7 @@ void control_serve(const struct control *c, unsigned i, const struct sim *s)
 	if (fd < 0)
 		return;
 	set_timeout(fd, 100);		/* it asks as soon as it is connected */
-	if (!is_owner(fd)) {
-		refuse(fd, "it belongs to another user");
-	} else if (recv(fd, &w, sizeof(w), 0) == sizeof(w)) {
+	if (is_peer(fd, 0) && recv(fd, &w, sizeof(w), 0) == sizeof(w)) {
 		w.endpoint[sizeof(w.endpoint) - 1] = '\0';
 		ns = find_ns(s, &w);
 		if (ns < 0)
@@ -200,8 +198,10 @@ void control_serve(const struct control *c, unsigned i, const struct sim *s)
 	close(fd);
 }
 
-/* Read one answer: 0, or -1 with the reason in @why */
-static int read_answer(int fd, int *fds, char *why)
+/* Without being granted: the reason is in @why */
+enum asked { ASK_GRANTED, ASK_REFUSED, ASK_ANOTHER };
+
+static enum asked read_answer(int fd, int *fds, char *why)
 {
 	union {
 		struct cmsghdr align;
@@ -211,39 +211,39 @@ static int read_answer(int fd, int *fds, char *why)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = ctl.room,
 			      .msg_controllen = sizeof(ctl.room) };
 	ssize_t n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	struct cmsghdr *h;
+	struct cmsghdr *h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 
-	/* Refused before it was asked: the error comes first, then the answer */
-	if (n < 0 && errno == ECONNRESET)
-		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	h = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	why[n > 0 ? n : 0] = '\0';
 	if (!h || h->cmsg_type != SCM_RIGHTS ||
 	    h->cmsg_len != CMSG_LEN(sizeof(int) * CONTROL_FDS)) {
-		if (n <= 0)
-			snprintf(why, REFUSAL_MAX, "no answer");
-		return -1;
+		if (n > 0)
+			return ASK_REFUSED;
+		snprintf(why, REFUSAL_MAX, "it does not answer");
+		return ASK_ANOTHER;
 	}
 	memcpy(fds, CMSG_DATA(h), sizeof(int) * CONTROL_FDS);
-	return 0;
+	return ASK_GRANTED;
 }
 
-static int ask_one(const char *name, const struct control_want *want, int *fds, char *why)
+static enum asked ask_one(const char *name, const struct control_want *want, int *fds, char *why)
 {
 	struct sockaddr_un sa;
 	socklen_t len = abstract(&sa, name);
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), err = -1;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	enum asked got = ASK_ANOTHER;
 
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, len)) {
 		snprintf(why, REFUSAL_MAX, "%s", strerror(errno));
+	} else if (!is_peer(fd, geteuid())) {
+		snprintf(why, REFUSAL_MAX, "it belongs to another user");
 	} else {
 		set_timeout(fd, ASK_MS);
 		(void)!send(fd, want, sizeof(*want), MSG_NOSIGNAL);
-		err = read_answer(fd, fds, why);
+		got = read_answer(fd, fds, why);
 	}
 	if (fd >= 0)
 		close(fd);
-	return err;
+	return got;
 }
 
 /* "gwsim.ID.TIME": its time, or 0 if it is not a run, or not @id */
@@ -286,12 +286,14 @@ int control_ask(const char *id, const struct control_want *want, int fds[CONTROL
 {
 	char name[NAME_MAX_LEN], why[REFUSAL_MAX] = "";
 	uint64_t time = UINT64_MAX;
+	enum asked got = ASK_ANOTHER;
 
-	while (next_run(id, time, name, &time))
-		if (!ask_one(name, want, fds, why))
-			return 0;
+	while (got == ASK_ANOTHER && next_run(id, time, name, &time))
+		got = ask_one(name, want, fds, why);
+	if (got == ASK_GRANTED)
+		return 0;
 	if (*why)
-		log_error("the simulation refuses: %s", why);
+		log_error("the simulation cannot be joined: %s", why);
 	else if (id)
 		log_error("no simulation %s runs here", id);
 	else

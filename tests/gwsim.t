@@ -124,6 +124,18 @@ def role_failover(status, pids):
     print(json.dumps([before, seen, ask(new), ask(old)]))
 
 
+def role_stranger(name):
+    """Ask for a namespace without being asked who we are."""
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect("\0" + name)
+    try:
+        s.send(bytes(32))
+        data, fds, _, _ = socket.recv_fds(s, 100, 8)
+        print("refused" if not data and not fds else (data, fds))
+    except ConnectionError:
+        print("refused")
+
+
 # The tests
 
 class Tap:
@@ -249,6 +261,14 @@ def marked(*argv):
     return found
 
 
+def is_alive(pid):
+    """Not gone, and not a zombie that only waits for somebody to notice."""
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def namespaces_in_use():
     found = set()
     for path in glob.glob("/proc/[0-9]*/ns/net"):
@@ -265,10 +285,11 @@ def test_end(tmp):
         p = start("-a", f"setsid -f sleep {mark}; {E}", "-s", f"setsid sleep {mark}", "--", "sleep", mark)
         there = wait_for(lambda: len(m := marked("sleep", mark)) == 3 and m)
         spaces = set((there or {}).values())
+        cell = int(open(f"/proc/{p.pid}/task/{p.pid}/children").read())
         p.send_signal(sig)
         _, err = p.communicate(timeout=10)
         want = -sig if sig == signal.SIGKILL else 128 + sig
-        gone = wait_for(lambda: not marked("sleep", mark) and not spaces & namespaces_in_use() and
+        gone = wait_for(lambda: not is_alive(cell) and not marked("sleep", mark) and not spaces & namespaces_in_use() and
                         f"@gwsim.{p.pid}." not in open("/proc/net/unix").read())
         tap.ok(len(spaces) == 3 and gone and p.returncode == want, f"{sig.name} leaves nothing behind",
                there, p.returncode, err)
@@ -283,21 +304,24 @@ def test_shell(tmp):
 
     def shell(*args, prefix=()):
         return subprocess.run([*prefix, "gwsim", "shell", *args], env=env, text=True, capture_output=True,
-                              stdin=subprocess.DEVNULL)
+                              stdin=subprocess.DEVNULL, timeout=20)
 
     r = {w: shell("-r", str(p.pid), w, "--", "hostname", "-I").stdout.split()
          for w in ("client", "server", "appliance")}
     tap.ok(r == {"client": ["10.0.1.10", "fd00:0:0:1::10"], "server": ["10.0.2.20", "fd00:0:0:2::20"],
                  "appliance": ["10.99.1.2"]}, "shell joins client, server, appliance", r)
-    r = shell("client", "--", "sh", "-c", "echo $0; ping -c 1 server; exit 9")
-    tap.ok(r.returncode == 9 and "1 received" in r.stdout, "shell: default run; status is the command's",
-           r.stdout, r.stderr)
-    r = shell("-r", str(p.pid), "server", "--", "gwsim", "shell", "client", "--", "hostname", "-I")
-    tap.ok("10.0.1.10" in r.stdout, "shell works from inside too", r.stdout, r.stderr)
-    r = shell("appliance2", "--", "true")
+    # inside, no other simulation's socket is in sight: there is only one "newest"
+    r = shell("-r", str(p.pid), "server", "--", "env", "-u", "GWSIM_ID", "gwsim", "shell", "client", "--",
+              "sh", "-c", "hostname -I; ping -c 1 server; exit 9")
+    tap.ok(r.returncode == 9 and "10.0.1.10" in r.stdout and "1 received" in r.stdout,
+           "shell from inside: the newest run; the status is the command's", r.stdout, r.stderr)
+    r = shell("-r", str(p.pid), "appliance2", "--", "true")
     tap.ok(r.returncode == 1 and "no such" in r.stderr, "shell: a place that is not there", r.stderr)
-    r = shell("client", "--", "true", prefix=nobody_prefix())
-    tap.ok(r.returncode == 1 and "another user" in r.stderr, "shell: another user is refused", r.stderr)
+    r = shell("-r", str(p.pid), "client", "--", "true", prefix=nobody_prefix())
+    tap.ok(r.returncode == 1 and "another user" in r.stderr, "shell: another user's run", r.stderr)
+    name = re.search(rf"@(gwsim\.{p.pid}\.\d+)", open("/proc/net/unix").read())[1]
+    r = subprocess.run([*nobody_prefix(), *role("stranger", name)], text=True, capture_output=True, timeout=20)
+    tap.ok(r.stdout == "refused\n", "a stranger who asks all the same gets nothing", r.stdout, r.stderr)
     for q in (p, other):
         q.terminate()
     errs = [q.communicate(timeout=10)[1] for q in (p, other)]
@@ -389,6 +413,7 @@ def test_examples(tmp):
             bg = subprocess.Popen(["gwsim", "run", "-a", E, "--", "ping", "-i", "0.1", "server"], env=env,
                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             wait_for(lambda: marked("ping", "-i", "0.1", "server"))
+            here["GWSIM_ID"] = str(bg.pid)
         b = b.replace("ping -c 60", "ping -i 0.02 -c 60").replace("my-appliance eth0", "my-appliance")
         r = subprocess.run(["sh", "-ec", b], env=here, cwd=tmp, text=True, capture_output=True, timeout=30)
         if bg:
