@@ -27,6 +27,8 @@
  * @nonce:	Random per process of the writer: tells a restart from a gap
  * @message:	ZeroMQ: number of this message, from 0; byte stream: 0
  * @packets:	Packets this writer sent before this block
+ * @old_nonce:	Of a writer that died and whose successor this is; 0: none
+ * @old_packets:	How many packets that one had sent
  * @live:	The chain's source is an interface, not a file
  * @chain, @prog, @as:	NUL-terminated
  */
@@ -34,6 +36,8 @@ struct cap_hello {
 	uint64_t nonce;
 	uint64_t message;
 	uint64_t packets;
+	uint64_t old_nonce;
+	uint64_t old_packets;
 	bool live;
 	char chain[CAP_NAME_MAX];
 	char prog[CAP_NAME_MAX];

@@ -45,7 +45,7 @@
 
 #define HELLO_VERSION	1u
 #define HELLO_LIVE	1u
-#define HELLO_FIXED	32u	/* then three names, each with a length byte in front */
+#define HELLO_FIXED	48u	/* then three names, each with a length byte in front */
 
 #define PAD4(n)		(((n) + 3) & ~(__typeof__(n))3)
 

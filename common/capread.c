@@ -254,6 +254,8 @@ static enum cap_event take_hello(struct cap_reader *r, const uint8_t *b, size_t 
 	h.nonce = le64(b + 8);
 	h.message = le64(b + 16);
 	h.packets = le64(b + 24);
+	h.old_nonce = le64(b + 32);
+	h.old_packets = le64(b + 40);
 	if (!take_name(&p, end, h.chain) || !take_name(&p, end, h.prog) || !take_name(&p, end, h.as))
 		return broken(r, "hello block with a broken name");
 	r->hello = h;

@@ -67,6 +67,8 @@ static size_t write_hello(uint8_t *start, const struct cap_hello *h)
 	p = w64(p, h->nonce);
 	p = w64(p, h->message);
 	p = w64(p, h->packets);
+	p = w64(p, h->old_nonce);
+	p = w64(p, h->old_packets);
 	p = wname(p, h->chain);
 	p = wname(p, h->prog);
 	p = wname(p, h->as);

@@ -229,6 +229,17 @@ static void bad_message(struct mq_rx *m, const char *why)
 		    m->rx.spec, why);
 }
 
+/* A new writer took over from one that died: what did that one send in vain? */
+static void successor_gap(struct mq_rx *m, const struct cap_hello *h)
+{
+	for (unsigned i = 0; i < m->rx.nupstream && h->old_nonce; i++) {
+		if (m->rx.upstream[i] != h->old_nonce || m->rx.upstream_packets[i] >= h->old_packets)
+			continue;
+		m->rx.gaps += h->old_packets - m->rx.upstream_packets[i];
+		m->rx.upstream_packets[i] = h->old_packets;
+	}
+}
+
 /* Where this writer was, and what is missing since */
 static void msg_hello(struct mq_rx *m)
 {
@@ -238,8 +249,10 @@ static void msg_hello(struct mq_rx *m)
 
 	m->who = (int)rx_take_hello(&m->rx, h);
 	had = &m->rx.upstream_packets[m->who];
-	if (m->rx.nupstream != known)
+	if (m->rx.nupstream != known) {
 		*had = h->packets;	/* what it sent before we came went elsewhere */
+		successor_gap(m, h);
+	}
 	if (h->packets < *had) {
 		bad_message(m, "its packets came before");
 		return;

@@ -91,6 +91,12 @@ static void fill_page(struct stage *st)
 {
 	struct stats_page *p = st->stats.page;
 
+	/* What it had in hand is booked here: sent or not, nobody knows; else lost */
+	p->counter[STATS_IN_PACKETS] += st->inherited;
+	if (!(st->flags & STAGE_SINK)) {
+		p->counter[STATS_DROPPED] += st->inherited;
+		p->drop[REASON_RESTART] += st->inherited;
+	}
 	p->nonce = st->stream.nonce;
 	p->uid = geteuid();
 	p->unix_start_ns = now_real();
@@ -112,6 +118,11 @@ static void resume(struct stage *st, const struct stats_page *old)
 	log_notice("taking over from pid %d, which died", old->pid);
 	for (uint32_t i = 0; i < n; i++)
 		rx_resume(st->rx, old->upstream[i], old->upstream_packets[i]);
+	st->inherited = old->hand;
+	if (st->ntx > 1)
+		return;
+	st->stream.old_nonce = old->nonce;
+	st->stream.old_packets = old->counter[STATS_OUT_PACKETS];
 }
 
 static void open_page(struct stage *st)
@@ -221,15 +232,23 @@ static void learn(struct stage *st, bool packets)
 
 /* --- signals, time -------------------------------------------------------- */
 
+static void note_upstream(struct stage *st)
+{
+	struct stats_page *p = st->stats.page;
+	unsigned n = st->rx->nupstream;
+
+	memcpy(p->upstream, st->rx->upstream, n * sizeof(p->upstream[0]));
+	memcpy(p->upstream_packets, st->rx->upstream_packets, n * sizeof(p->upstream_packets[0]));
+	atomic_store_explicit(&p->nupstream, n, memory_order_release);
+}
+
 static void publish(struct stage *st)
 {
 	struct stats_page *p = st->stats.page;
 
 	p->counter[STATS_GAPS] = st->rx->gaps;
 	p->counter[STATS_BROKEN] = st->rx->broken;
-	memcpy(p->upstream, st->rx->upstream, sizeof(p->upstream));
-	memcpy(p->upstream_packets, st->rx->upstream_packets, sizeof(p->upstream_packets));
-	atomic_store_explicit(&p->nupstream, st->rx->nupstream, memory_order_release);
+	note_upstream(st);
 }
 
 static bool own_end(const struct stage *st)
@@ -361,7 +380,8 @@ static bool give(struct stage *st, struct frame **f, int n)
 static void account(struct stage *st, struct frame **f, int n)
 {
 	uint64_t *c = counters(st), drops = 0;
-	uint64_t packets = 0, bytes = 0, made = st->replies, uncertain = 0;
+	uint64_t packets = 0, bytes = 0, made = st->replies;
+	uint64_t uncertain = st->flags & STAGE_SINK ? st->inherited : 0;
 
 	for (int i = 0; i < n; i++) {
 		if (!f[i]->verdict)
@@ -418,6 +438,8 @@ static bool work(struct stage *st, struct frame **burst, int n)
 	}
 	c[STATS_IN_PACKETS] += (unsigned)live;
 	c[STATS_BURSTS]++;
+	note_upstream(st);
+	st->stats.page->hand = (unsigned)live;
 	if (st->flags & STAGE_INNER && !st->warned_geneve)
 		warn_geneve(st, f, live);
 	if (st->ops->burst && live)

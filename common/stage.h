@@ -118,6 +118,7 @@ struct stage {
 	uint64_t next_look_ns;
 	uint64_t stop_at_ns;
 	uint64_t replies;
+	uint64_t inherited;		/* a crashed predecessor's burst */
 	char run_path[200];
 };
 

@@ -73,7 +73,9 @@ struct stats_rule {
  * @heartbeat_ns:	CLOCK_MONOTONIC, advanced at least once a second while
  *			the stage's loop turns
  * @nonce:		Of this process; @upstream: of those that feed it
- * @upstream_packets:	Packets received from each: where a successor goes on
+ * @upstream_packets:	Packets received from each, @hand included: where a
+ *			successor goes on
+ * @hand:		Packets taken in and not yet accounted for: a burst at work
  * @trouble:		One line while something outside is wrong ("eth0 is down"),
  *			else ""
  * @rules_gen:		Odd while @rules is being rewritten by a reload
@@ -99,6 +101,7 @@ struct stats_page {
 	uint32_t pad;
 	uint64_t upstream[STATS_UPSTREAM_MAX];
 	uint64_t upstream_packets[STATS_UPSTREAM_MAX];
+	uint64_t hand;
 	uint64_t counter[STATS_NUM];
 	uint64_t drop[REASON_NUM];
 	uint64_t latency[STATS_LATENCY];

@@ -53,6 +53,8 @@ void stream_hello(struct cap_hello *h, const struct stream_conf *conf, uint64_t 
 		.nonce = conf->nonce,
 		.message = message,
 		.packets = packets,
+		.old_nonce = conf->old_nonce,
+		.old_packets = conf->old_packets,
 		.live = conf->live,
 	};
 	snprintf(h->chain, sizeof(h->chain), "%s", conf->chain);

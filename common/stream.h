@@ -176,6 +176,8 @@ static inline int tx_end(struct tx *tx, enum tx_end how)
  * @prog, @as, @chain, @live:	For the hello, which an output writes as soon as @chain is
  *		no longer ""
  * @nonce:	Of this process
+ * @old_nonce, @old_packets:	Of a crashed predecessor: what it had sent; 0: none, or it
+ *		had several outputs
  * @run_dir:	Run folder: ipc://NAME lies there
  * @hwm:	ZeroMQ high-water mark, messages
  * @inputs:	Producers whose ends end the input
@@ -189,6 +191,8 @@ struct stream_conf {
 	char chain[CAP_NAME_MAX];
 	bool live;
 	uint64_t nonce;
+	uint64_t old_nonce;
+	uint64_t old_packets;
 	const char *run_dir;
 	int hwm;
 	int linger_ms;

@@ -133,6 +133,7 @@ static void page_of_counters(void)
 		     FIELD(stats_page, in), FIELD(stats_page, out), FIELD(stats_page, trouble),
 		     FIELD(stats_page, nupstream), FIELD(stats_page, pad),
 		     FIELD(stats_page, upstream), FIELD(stats_page, upstream_packets),
+		     FIELD(stats_page, hand),
 		     FIELD(stats_page, counter), FIELD(stats_page, drop),
 		     FIELD(stats_page, latency), FIELD(stats_page, rules_hash),
 		     FIELD(stats_page, rules_loaded_unix_ns), FIELD(stats_page, rules_gen),
@@ -174,11 +175,13 @@ static void hello_and_end(void)
 	static const struct cap_hello h = {
 		.nonce = 0x1112131415161718, .message = 0x2122232425262728,
 		.packets = 0x3132333435363738, .live = true,
+		.old_nonce = 0x5152535455565758, .old_packets = 0x6162636465666768,
 		.chain = "lab", .prog = "gwfilter", .as = "x",
 	};
 	static const struct value hello[] = {
 		{ "version", HELLO_VERSION }, { "flags", 1 }, { "zero", 0 }, { "nonce", h.nonce },
 		{ "message", h.message }, { "packets", h.packets },
+		{ "old_nonce", h.old_nonce }, { "old_packets", h.old_packets },
 	};
 	static const struct value end[] = { { "total", 0x4142434445464748 } };
 	static const char names[] = "\3lab\10gwfilter\1x";
