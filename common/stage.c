@@ -476,14 +476,14 @@ void stage_trouble(struct stage *st, const char *fmt, ...)
 static bool rest(struct stage *st)
 {
 	struct pollfd fds[STREAM_POLL_MAX * (STAGE_OUTPUTS_MAX + 1) + 1];
-	int n;
+	int n, fds_in;
 
 	learn(st, false);
 	if (st->print_to)
 		fflush(st->print_to);
 	if (st->ops->idle)
 		st->ops->idle(st);
-	n = rx_poll(st->rx, fds);
+	fds_in = n = rx_poll(st->rx, fds);
 	for (unsigned t = 0; t < st->ntx; t++) {
 		int err = tx_flush(st->tx[t]);
 
@@ -492,6 +492,8 @@ static bool rest(struct stage *st)
 		else if (err)
 			return false;
 	}
+	if (n == fds_in)
+		publish(st);	/* all is handed on: a successor counts none of it as lost */
 	sleep_on(st, fds, n);
 	return true;
 }
