@@ -25,7 +25,9 @@ await() { # PID
 keep() { # first|later COMMAND...
 	kind=$1 stop='' pid=''
 	shift
-	trap 'stop=yes; [ $kind = later ] || kill $pid' TERM
+	# The source is told to end, the others end with its stream.  Once: a second signal
+	# makes a stage leave at once.
+	trap '[ -n "$stop" ] || { stop=yes; [ $kind = later ] || kill $pid 2>/dev/null; } || :' TERM
 	while [ -z "$stop" ]; do
 		setsid "$@" &
 		pid=$!
