@@ -12,12 +12,6 @@
  * The end of a stream is a message with an end block.  A writer that vanishes without
  * one may come back: the reader waits.
  *
- * A writer that closes would lose its last messages at a slow reader: libzmq (4.3.4) throws
- * away what its encoder holds, and a reader at its high-water mark, hung up on, what the
- * kernel holds.  So a writer that sent its end stays until the reader, which leaves once it
- * has all ends, hangs up; the socket's monitor tells.  A stage that detaches alone gives the
- * reader a moment only.
- *
  * libzmq lets a second binder steal an ipc path silently, so the binder holds a lock on
  * PATH.lock.  Buffers are bounded by the high-water mark: an output that cannot send says
  * "would block", which is back-pressure; messages are never dropped here.
@@ -27,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -38,7 +31,6 @@
 
 #define MSG_BYTES	(64u << 10)	/* send a message once it holds so many ... */
 #define MSG_PACKETS	256u		/* ... or so many packets */
-#define DETACH_NS	300000000	/* what a reader has to take the last messages of a stage that detaches */
 #define ADDR_MAX	256
 
 static void *mq_ctx;		/* one context a process: each costs threads */
@@ -344,17 +336,12 @@ static int mq_rx_poll(struct rx *rx, struct pollfd *fds)
 	return 1;
 }
 
-/* What lies in our queue is still worked on, not what keeps coming.  After the end there
- * is nothing more to come: hang up, the writers wait for that. */
+/* What lies in our queue is still worked on, not what keeps coming */
 static void mq_rx_stop(struct rx *rx)
 {
 	struct mq_rx *m = (struct mq_rx *)rx;
 
-	if (m->ended >= m->inputs && m->sock) {
-		mq_close(m->sock);
-		m->sock = NULL;
-	}
-	if (m->last >= 0 || !m->sock)
+	if (m->last >= 0)
 		return;
 	m->last = m->hwm;
 	if (m->addr.bind)
@@ -366,8 +353,7 @@ static void mq_rx_close(struct rx *rx)
 	struct mq_rx *m = (struct mq_rx *)rx;
 
 	zmq_msg_close(&m->msg);
-	if (m->sock)
-		mq_close(m->sock);
+	mq_close(m->sock);
 	unlock_path(m->addr.path, m->lock);
 	frame_pool_free(m->frames);
 	free(m);
@@ -418,8 +404,6 @@ struct mq_tx {
 	uint32_t batch;			/* packets of this message */
 	bool sealed;
 	bool ended;
-	void *monitor;			/* once the end is near: tells when the reader hangs up */
-	int timer;
 	struct cap_writer w;
 	char name[2 * CAP_NAME_MAX];
 };
@@ -517,71 +501,23 @@ static int mq_tx_poll(struct tx *tx, struct pollfd *fds)
 	struct mq_tx *m = (struct mq_tx *)tx;
 
 	fds[0] = (struct pollfd){ .fd = m->fd, .events = POLLIN };
-	if (!m->monitor)
-		return 1;
-	fds[1] = (struct pollfd){ .fd = mq_fd(m->monitor), .events = POLLIN };
-	fds[2] = (struct pollfd){ .fd = m->timer, .events = POLLIN };
-	return 3;
-}
-
-/* From here on the reader's hanging up is looked for */
-static int watch(struct mq_tx *m, enum tx_end how)
-{
-	struct itimerspec soon = { .it_value.tv_nsec = how == TX_DETACH ? DETACH_NS : 0 };
-	char name[48];
-
-	snprintf(name, sizeof(name), "inproc://monitor-%p", (void *)m);
-	m->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	if (m->timer < 0 || timerfd_settime(m->timer, 0, &soon, NULL))
-		return -errno;
-	if (zmq_socket_monitor(m->sock, name, ZMQ_EVENT_DISCONNECTED))
-		return -errno;
-	m->monitor = zmq_socket(mq_ctx, ZMQ_PAIR);
-	if (!m->monitor || zmq_connect(m->monitor, name))
-		return -errno;
-	return 0;
-}
-
-/* Return: 0 once the reader hung up or had its moment, else -EAGAIN */
-static int wait_reader(struct mq_tx *m)
-{
-	uint64_t expired;
-	zmq_msg_t event;
-	int n;
-
-	zmq_msg_init(&event);
-	n = zmq_msg_recv(&event, m->monitor, ZMQ_DONTWAIT);
-	zmq_msg_close(&event);
-	return n >= 0 || read(m->timer, &expired, sizeof(expired)) > 0 ? 0 : -EAGAIN;
-}
-
-static int end_message(struct mq_tx *m, bool abort)
-{
-	int err = msg_begin(m, 0);
-
-	if (err)
-		return err;
-	m->end += cap_write_iface(&m->w, m->buf + m->end, LINKTYPE_RAW);
-	m->end += cap_write_end(&m->w, m->buf + m->end, m->tx.packets, abort);
-	m->ended = true;
-	return 0;
+	return 1;
 }
 
 static int mq_end(struct tx *tx, enum tx_end how)
 {
 	struct mq_tx *m = (struct mq_tx *)tx;
-	int err = 0;
+	int err = mq_flush(tx);
 
-	if (!m->monitor)		/* before the reader can hang up */
-		err = watch(m, how);
-	if (!err)
-		err = mq_flush(tx);
-	if (!err && how != TX_DETACH && !m->ended) {
-		err = end_message(m, how == TX_ABORT);
-		if (!err)
-			err = mq_flush(tx);
-	}
-	return err ? err : wait_reader(m);
+	if (err || how == TX_DETACH || m->ended)
+		return err;
+	err = msg_begin(m, 0);
+	if (err)
+		return err;
+	m->end += cap_write_iface(&m->w, m->buf + m->end, LINKTYPE_RAW);
+	m->end += cap_write_end(&m->w, m->buf + m->end, tx->packets, how == TX_ABORT);
+	m->ended = true;
+	return mq_flush(tx);
 }
 
 static void mq_tx_close(struct tx *tx)
@@ -590,11 +526,6 @@ static void mq_tx_close(struct tx *tx)
 
 	if (m->sealed)
 		zmq_msg_close(&m->msg);
-	if (m->monitor) {
-		zmq_close(m->monitor);
-		close(m->timer);
-	}
-	mq_int(m->sock, ZMQ_LINGER, m->conf->linger_ms, tx->spec);
 	mq_close(m->sock);
 	unlock_path(m->addr.path, m->lock);
 	free(m->buf);
@@ -618,6 +549,7 @@ struct tx *mq_tx_open(const char *spec, const struct stream_conf *conf)
 	addr_parse(&m->addr, spec, false, conf);
 	m->sock = mq_socket(ZMQ_PUSH, conf);
 	mq_int(m->sock, ZMQ_SNDHWM, conf->hwm, spec);
+	mq_int(m->sock, ZMQ_LINGER, conf->linger_ms, spec);
 	mq_int(m->sock, ZMQ_RECONNECT_IVL, 50, spec);
 	mq_int(m->sock, ZMQ_RECONNECT_IVL_MAX, 200, spec);
 	m->lock = attach(m->sock, &m->addr, spec, conf);

@@ -549,11 +549,7 @@ static int finish(struct stage *st, int state)
 	learn(st, true);
 	if (st->ops->done)
 		st->ops->done(st);
-	if (how == TX_END && st->rx->ops->stop)
-		st->rx->ops->stop(st->rx);	/* all is here: whoever waits for that may go */
 	ok = finish_outputs(st, how);
-	if (st->leaving)
-		st->stream.linger_ms = 0;
 	publish(st);
 	if (st->ops->tick)
 		st->ops->tick(st);
