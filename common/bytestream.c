@@ -25,6 +25,7 @@ struct bytes_rx {
 	uint8_t *buf;
 	size_t size, start, end;
 	uint64_t received;		/* packets since the last hello */
+	unsigned who;			/* said it: index into rx.upstream */
 	struct cap_reader reader;
 	struct frame **frames;
 };
@@ -121,9 +122,10 @@ static int rx_finish(struct bytes_rx *b)
 
 static void rx_hello(struct bytes_rx *b)
 {
-	unsigned who = rx_take_hello(&b->rx, &b->reader.hello);
-
-	b->rx.upstream_packets[who] = b->received = b->reader.hello.packets;
+	b->who = rx_take_hello(&b->rx, &b->reader.hello);
+	b->rx.upstream_packets[b->who] = b->received = b->reader.hello.packets;
+	if (b->regular)		/* what was live when it was recorded is not now */
+		b->rx.live = false;
 }
 
 static void rx_ended(struct bytes_rx *b, enum cap_event ev)
@@ -132,10 +134,10 @@ static void rx_ended(struct bytes_rx *b, enum cap_event ev)
 
 	if (ev == CAP_ABORT)
 		b->aborted = true;
-	else if (missing) {
+	else if (b->reader.total > b->received) {
 		b->rx.gaps += missing;
-		log_warn("%s: %lld packets of the stream are missing",
-			 spec_name(b->rx.spec, "stdin"), (long long)missing);
+		log_warn("%s: %llu packets of the stream are missing",
+			 spec_name(b->rx.spec, "stdin"), (unsigned long long)missing);
 	}
 }
 
@@ -171,7 +173,7 @@ static int rx_parse(struct bytes_rx *b, struct frame **f, int max)
 	}
 	b->received += (unsigned)n;
 	if (b->rx.nupstream)
-		b->rx.upstream_packets[b->rx.nupstream - 1] = b->received;
+		b->rx.upstream_packets[b->who] = b->received;
 	return n;
 }
 
@@ -213,6 +215,7 @@ static void bytes_rx_stop(struct rx *rx)
 
 	b->eof = true;
 	b->end = b->start;
+	b->reader.started = true;
 	b->reader.ours = false;
 }
 
@@ -280,7 +283,14 @@ struct bytes_tx {
 	char name[2 * CAP_NAME_MAX];
 };
 
-/* What the buffer still held may or may not have reached the reader */
+/* What the buffer still holds may or may not reach the reader */
+static int tx_give_up(struct bytes_tx *b)
+{
+	b->tx.uncertain += b->tx.packets - b->flushed;
+	b->tx.packets = b->flushed;
+	return 0;
+}
+
 static int tx_failed(struct bytes_tx *b, int err)
 {
 	const char *name = spec_name(b->tx.spec, "stdout");
@@ -289,8 +299,7 @@ static int tx_failed(struct bytes_tx *b, int err)
 		log_error("%s: the reader closed it", name);
 	else
 		log_error("%s: %s", name, strerror(err));
-	b->tx.uncertain += b->tx.packets - b->flushed;
-	b->tx.packets = b->flushed;
+	tx_give_up(b);
 	b->err = err;
 	return -err;
 }
@@ -350,6 +359,8 @@ static int bytes_send(struct tx *tx, struct frame **f, int n)
 	struct bytes_tx *b = (struct bytes_tx *)tx;
 	int err;
 
+	if (b->err)
+		return -b->err;
 	tx_header(b);
 	for (int i = 0; i < n; i++) {
 		if (f[i]->verdict)
@@ -357,10 +368,8 @@ static int bytes_send(struct tx *tx, struct frame **f, int n)
 		if (b->end >= b->limit ||
 		    b->end + cap_packet_size(f[i]) + CAP_HEADER_ROOM > b->size) {
 			err = bytes_flush(tx);
-			if (err == -EAGAIN)
-				return i;
 			if (err)
-				return err;
+				return i || err == -EAGAIN ? i : err;
 		}
 		tx_encode(b, f[i]);
 	}
@@ -379,6 +388,8 @@ static int bytes_end(struct tx *tx, enum tx_end how)
 {
 	struct bytes_tx *b = (struct bytes_tx *)tx;
 
+	if (how == TX_LEAVE)
+		return tx_give_up(b);
 	if (!b->end_written && b->end + 3 * CAP_HEADER_ROOM > b->size) {
 		int err = bytes_flush(tx);
 

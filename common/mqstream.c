@@ -118,6 +118,26 @@ static void addr_parse(struct mq_addr *a, const char *spec, bool bind, const str
 	}
 }
 
+/* A file that is there may be another user's, whom a sticky folder protects from
+ * O_CREAT (fs.protected_regular): create only what is missing */
+static int open_lock(const char *lock)
+{
+	int fd = open(lock, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 && errno == ENOENT)
+		fd = open(lock, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd < 0 && errno != EEXIST)
+		die("%s: %m", lock);
+	return fd;
+}
+
+static bool still_there(int fd, const char *lock)
+{
+	struct stat a, b;
+
+	return !fstat(fd, &a) && !stat(lock, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 /* The lock says who serves an ipc path: a second one is refused, by name */
 static int lock_path(const char *path, const struct stream_conf *conf)
 {
@@ -126,14 +146,18 @@ static int lock_path(const char *path, const struct stream_conf *conf)
 	int fd;
 
 	snprintf(lock, sizeof(lock), "%s.lock", path);
-	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-	if (fd < 0)
-		die("%s: %m", lock);
-	if (fcntl(fd, F_OFD_SETLK, &fl)) {
-		if (read(fd, who, sizeof(who) - 1) <= 0)
-			strcpy(who, "another program");
-		who[strcspn(who, "\n")] = '\0';
-		die_conf("%s: %s reads there already", path, who);
+	for (;;) {
+		fd = open_lock(lock);
+		if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &fl)) {
+			if (read(fd, who, sizeof(who) - 1) <= 0)
+				strcpy(who, "another program");
+			who[strcspn(who, "\n")] = '\0';
+			die_conf("%s: %s reads there already", path, who);
+		}
+		if (fd >= 0 && still_there(fd, lock))
+			break;
+		if (fd >= 0)	/* its owner ended and removed it meanwhile */
+			close(fd);
 	}
 	snprintf(who, sizeof(who), "%s%s%s, pid %d\n", conf->prog, *conf->as ? ":" : "",
 		 conf->as, (int)getpid());
@@ -193,6 +217,7 @@ struct mq_rx {
 	int last;			/* after stop(): messages still taken; -1: running */
 	int hwm;
 	unsigned inputs, ended;
+	uint64_t ended_nonce[STREAM_INPUTS_MAX];
 	bool aborted;
 	struct mq_addr addr;
 	zmq_msg_t msg;
@@ -253,11 +278,21 @@ static void msg_hello(struct mq_rx *m)
 	*had = h->packets;
 }
 
+/* A producer ends once, and says who it is before */
 static void msg_ended(struct mq_rx *m, bool abort)
 {
-	m->ended++;
+	uint64_t nonce = m->reader.hello.nonce;
+
+	if (m->who < 0) {
+		bad_message(m, "an end without a hello");
+		return;
+	}
+	for (unsigned i = 0; i < m->ended; i++)
+		if (m->ended_nonce[i] == nonce)
+			return;
+	m->ended_nonce[m->ended++] = nonce;
 	m->aborted |= abort;
-	if (m->who >= 0 && m->reader.total > m->rx.upstream_packets[m->who]) {
+	if (m->reader.total > m->rx.upstream_packets[m->who]) {
 		m->rx.gaps += m->reader.total - m->rx.upstream_packets[m->who];
 		m->rx.upstream_packets[m->who] = m->reader.total;
 	}
@@ -268,7 +303,7 @@ static int msg_parse(struct mq_rx *m, struct frame **f, int max)
 {
 	int n = 0;
 
-	while (n < max && m->left) {
+	while (n < max && m->left && m->ended < m->inputs) {
 		enum cap_event ev;
 		size_t used;
 
@@ -370,12 +405,15 @@ static const struct rx_ops mq_rx_ops = {
 struct rx *mq_rx_open(const char *spec, const struct stream_conf *conf)
 {
 	struct mq_rx *m = calloc(1, sizeof(*m));
+	int64_t longest = CAP_BLOCK_MAX;	/* who announces more is cut off */
 
 	if (!m || !(m->frames = frame_pool_new(FRAME_BURST, STREAM_FRAME_ROOM)))
 		die("no memory");
 	addr_parse(&m->addr, spec, true, conf);
 	m->sock = mq_socket(ZMQ_PULL, conf);
 	mq_int(m->sock, ZMQ_RCVHWM, conf->hwm, spec);
+	if (zmq_setsockopt(m->sock, ZMQ_MAXMSGSIZE, &longest, sizeof(longest)))
+		die("%s: %s", spec, zmq_strerror(errno));
 	mq_int(m->sock, ZMQ_LINGER, 0, spec);
 	m->lock = attach(m->sock, &m->addr, spec, conf);
 	m->fd = mq_fd(m->sock);
@@ -486,7 +524,7 @@ static int mq_send(struct tx *tx, struct frame **f, int n)
 			continue;
 		err = msg_room(m, f[i]);
 		if (err)
-			return err == -EAGAIN ? i : err;
+			return i || err == -EAGAIN ? i : err;
 		m->end += cap_write_iface(&m->w, m->buf + m->end, f[i]->linktype);
 		m->end += cap_write_packet(&m->w, m->buf + m->end, f[i]);
 		m->batch++;
@@ -507,8 +545,15 @@ static int mq_tx_poll(struct tx *tx, struct pollfd *fds)
 static int mq_end(struct tx *tx, enum tx_end how)
 {
 	struct mq_tx *m = (struct mq_tx *)tx;
-	int err = mq_flush(tx);
+	int err;
 
+	if (how == TX_LEAVE) {
+		tx->uncertain += m->batch;
+		tx->packets -= m->batch;
+		m->batch = 0;
+		return 0;
+	}
+	err = mq_flush(tx);
 	if (err || how == TX_DETACH || m->ended)
 		return err;
 	err = msg_begin(m, 0);

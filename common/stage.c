@@ -509,6 +509,8 @@ static bool finish_outputs(struct stage *st, enum tx_end how)
 	for (unsigned t = 0; t < st->ntx; t++) {
 		while ((err = tx_end(st->tx[t], how)) == -EAGAIN && !st->leaving)
 			sleep_on(st, fds, tx_poll(st->tx[t], fds));
+		if (err == -EAGAIN)
+			tx_end(st->tx[t], TX_LEAVE);
 		ok &= !err;
 	}
 	return ok;
@@ -542,8 +544,10 @@ static void summary(struct stage *st)
 
 static int finish(struct stage *st, int state)
 {
-	bool detach = state == RX_END && st->signals && is_kind(st->rx->kind, "zmq") && !own_end(st);
-	enum tx_end how = state != RX_END || st->leaving ? TX_ABORT : detach ? TX_DETACH : TX_END;
+	bool detach = st->signals && (state == RX_END || st->leaving) &&
+		      is_kind(st->rx->kind, "zmq") && !own_end(st);
+	enum tx_end how = detach ? TX_DETACH :
+			  state != RX_END || st->leaving ? TX_ABORT : TX_END;
 	bool ok;
 
 	learn(st, true);
@@ -562,7 +566,7 @@ static int finish(struct stage *st, int state)
 		tx_close(st->tx[t]);
 	rx_close(st->rx);
 	stats_close(&st->stats);
-	return how != TX_ABORT && ok ? EXIT_SUCCESS : EXIT_RUNTIME;
+	return how != TX_ABORT && !st->leaving && ok ? EXIT_SUCCESS : EXIT_RUNTIME;
 }
 
 int stage_run(struct stage *st)

@@ -107,7 +107,12 @@ static inline int rx_poll(struct rx *rx, struct pollfd *fds)
 	return rx->ops->poll(rx, fds);
 }
 
-enum tx_end { TX_END, TX_ABORT, TX_DETACH };
+enum tx_end {
+	TX_END,		/* the stream ended in order */
+	TX_ABORT,	/* it did not */
+	TX_DETACH,	/* no mark: a successor of ours goes on with it */
+	TX_LEAVE,	/* no mark, no waiting: what is still buffered counts as uncertain */
+};
 
 /**
  * struct tx - One output
@@ -139,8 +144,8 @@ struct tx_ops {
  * Frames with a verdict are skipped but count as taken.  A tx may give frames it
  * cannot send a verdict.
  *
- * Return: frames taken, less than @n when it would block; -errno when the output
- * is gone (logged; EPIPE for a closed reader)
+ * Return: frames taken, less than @n when it would block or failed behind them;
+ * -errno when none was and the output is gone (logged; EPIPE for a closed reader)
  */
 static inline int tx_send(struct tx *tx, struct frame **f, int n)
 {
@@ -163,8 +168,8 @@ static inline int tx_poll(struct tx *tx, struct pollfd *fds)
 }
 
 /**
- * tx_end() - Write the end or abort mark (TX_DETACH: none) and flush; call again
- * after -EAGAIN
+ * tx_end() - Write the mark @how stands for and flush; call again after -EAGAIN,
+ * at last with TX_LEAVE
  */
 static inline int tx_end(struct tx *tx, enum tx_end how)
 {

@@ -112,7 +112,7 @@ static int joiner_send(struct tx *tx, struct frame **f, int n)
 			done += took;
 	}
 	follow(j);
-	return took < 0 ? took : done;
+	return took < 0 && !done ? took : done;
 }
 
 static int joiner_flush(struct tx *tx)
