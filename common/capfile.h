@@ -76,6 +76,7 @@ struct cap_iface {
  * @total:	After CAP_END
  * @skipped:	Blocks of unknown type passed over
  * @ours:	A hello was seen: an end block must come
+ * @padding:	A block that says nothing was seen
  */
 struct cap_reader {
 	uint64_t offset;
@@ -84,6 +85,7 @@ struct cap_reader {
 	struct cap_hello hello;
 	char err[160];
 	bool ours;
+	bool padding;
 	/* private */
 	bool swap, classic, started;
 	unsigned nifaces;
@@ -181,5 +183,12 @@ size_t cap_write_packet(struct cap_writer *w, uint8_t *p, struct frame *f) __att
  * An interface must have been written, else tcpdump refuses the file.
  */
 size_t cap_write_end(struct cap_writer *w, uint8_t *p, uint64_t total, bool abort) __attribute__((nonnull));
+
+/**
+ * cap_write_padding() - A block that says nothing (pcapng)
+ * @p:		@len + 12 bytes
+ * @len:	A multiple of four
+ */
+size_t cap_write_padding(uint8_t *p, uint32_t len) __attribute__((nonnull));
 
 #endif /* GW_CAPFILE_H */

@@ -283,6 +283,9 @@ static enum cap_event take_block(struct cap_reader *r, uint32_t type, uint8_t *b
 	case BLOCK_HELLO: return take_hello(r, b, body);
 	case BLOCK_END: return take_end(r, b, body, false);
 	case BLOCK_ABORT: return take_end(r, b, body, true);
+	case BLOCK_PADDING:
+		r->padding = true;
+		return CAP_MORE;
 	}
 	r->skipped++;
 	return CAP_MORE;

@@ -200,3 +200,11 @@ size_t cap_write_end(struct cap_writer *w, uint8_t *start, uint64_t total, bool 
 	p = w64(p, total);
 	return wclose(start, p);
 }
+
+size_t cap_write_padding(uint8_t *start, uint32_t len)
+{
+	uint8_t *p = w32(start, BLOCK_PADDING) + 4;
+
+	memset(p, 0, len);
+	return wclose(start, p + len);
+}

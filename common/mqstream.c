@@ -12,12 +12,20 @@
  * The end of a stream is a message with an end block.  A writer that vanishes without
  * one may come back: the reader waits.
  *
+ * A socket that is closed lingers until its messages have left, but where the reader is
+ * slow libzmq (4.3.4) still loses the last ones: the writer throws away what its encoder
+ * holds once the queue is empty, and a reader at its high-water mark, when a Unix socket
+ * hangs up, what the kernel holds (its issue 4660).  So the very last message is padding,
+ * longer than all these buffers: only padding is lost.  A reader waits for it a moment,
+ * lest it lingers at a writer that nobody reads any more.
+ *
  * libzmq lets a second binder steal an ipc path silently, so the binder holds a lock on
  * PATH.lock.  Buffers are bounded by the high-water mark: an output that cannot send says
  * "would block", which is back-pressure; messages are never dropped here.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -31,6 +39,8 @@
 
 #define MSG_BYTES	(64u << 10)	/* send a message once it holds so many ... */
 #define MSG_PACKETS	256u		/* ... or so many packets */
+#define PADDING		(1u << 20)	/* more than a Unix socket and libzmq hold */
+#define PADDING_WAIT_NS	1000000000u
 #define ADDR_MAX	256
 
 static void *mq_ctx;		/* one context a process: each costs threads */
@@ -53,11 +63,32 @@ static void *mq_socket(int type, const struct stream_conf *conf)
 	return s;
 }
 
+static void leave(int sig)
+{
+	(void)sig;
+	_exit(EXIT_RUNTIME);
+}
+
+/* The loop that reads signals is over: from now on they end us */
+static void obey_signals(void)
+{
+	struct sigaction sa = { .sa_handler = leave };
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGINT, &sa, NULL);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static void mq_close(void *sock)
 {
 	zmq_close(sock);
 	if (--mq_sockets)
 		return;
+	obey_signals();
 	while (zmq_ctx_term(mq_ctx) && errno == EINTR)
 		;		/* waits for the last messages, as long as they may linger */
 	mq_ctx = NULL;
@@ -218,6 +249,7 @@ struct mq_rx {
 	int hwm;
 	unsigned inputs, ended;
 	uint64_t ended_nonce[STREAM_INPUTS_MAX];
+	uint64_t end_by_ns;		/* all have ended: padding is waited for until then */
 	bool aborted;
 	struct mq_addr addr;
 	zmq_msg_t msg;
@@ -290,7 +322,11 @@ static void msg_ended(struct mq_rx *m, bool abort)
 	for (unsigned i = 0; i < m->ended; i++)
 		if (m->ended_nonce[i] == nonce)
 			return;
+	if (m->ended == m->inputs)
+		return;
 	m->ended_nonce[m->ended++] = nonce;
+	if (m->ended == m->inputs)
+		m->end_by_ns = mono_ns() + PADDING_WAIT_NS;
 	m->aborted |= abort;
 	if (m->reader.total > m->rx.upstream_packets[m->who]) {
 		m->rx.gaps += m->reader.total - m->rx.upstream_packets[m->who];
@@ -303,7 +339,7 @@ static int msg_parse(struct mq_rx *m, struct frame **f, int max)
 {
 	int n = 0;
 
-	while (n < max && m->left && m->ended < m->inputs) {
+	while (n < max && m->left) {
 		enum cap_event ev;
 		size_t used;
 
@@ -328,6 +364,15 @@ static int msg_parse(struct mq_rx *m, struct frame **f, int max)
 	return n;
 }
 
+/* All producers ended, and the last one's padding came, or comes no more */
+static bool over(const struct mq_rx *m)
+{
+	if (m->ended < m->inputs)
+		return false;
+	return mono_ns() >= m->end_by_ns ||
+	       (m->reader.padding && m->reader.hello.nonce == m->ended_nonce[m->inputs - 1]);
+}
+
 static int mq_recv(struct rx *rx, struct frame **f, int max)
 {
 	struct mq_rx *m = (struct mq_rx *)rx;
@@ -337,7 +382,7 @@ static int mq_recv(struct rx *rx, struct frame **f, int max)
 		n = msg_parse(m, f, max);
 		if (n)
 			return n;
-		if (m->ended >= m->inputs)
+		if (over(m))
 			return m->aborted ? RX_ABORT : RX_END;
 		if (!m->last)
 			return RX_END;
@@ -441,7 +486,7 @@ struct mq_tx {
 	uint64_t messages;		/* handed to ZeroMQ */
 	uint32_t batch;			/* packets of this message */
 	bool sealed;
-	bool ended;
+	int closing;			/* messages of the end begun: 1 end, 2 padding */
 	struct cap_writer w;
 	char name[2 * CAP_NAME_MAX];
 };
@@ -553,16 +598,20 @@ static int mq_end(struct tx *tx, enum tx_end how)
 		m->batch = 0;
 		return 0;
 	}
-	err = mq_flush(tx);
-	if (err || how == TX_DETACH || m->ended)
-		return err;
-	err = msg_begin(m, 0);
-	if (err)
-		return err;
-	m->end += cap_write_iface(&m->w, m->buf + m->end, LINKTYPE_RAW);
-	m->end += cap_write_end(&m->w, m->buf + m->end, tx->packets, how == TX_ABORT);
-	m->ended = true;
-	return mq_flush(tx);
+	while (!(err = mq_flush(tx)) && m->closing < 2) {
+		m->closing++;
+		if (m->closing == 1 && how == TX_DETACH)
+			continue;
+		err = msg_begin(m, PADDING);
+		if (err)
+			return err;
+		m->end += cap_write_iface(&m->w, m->buf + m->end, LINKTYPE_RAW);
+		if (m->closing == 1)
+			m->end += cap_write_end(&m->w, m->buf + m->end, tx->packets, how == TX_ABORT);
+		else
+			m->end += cap_write_padding(m->buf + m->end, PADDING);
+	}
+	return err;
 }
 
 static void mq_tx_close(struct tx *tx)
@@ -571,6 +620,7 @@ static void mq_tx_close(struct tx *tx)
 
 	if (m->sealed)
 		zmq_msg_close(&m->msg);
+	mq_int(m->sock, ZMQ_LINGER, m->conf->linger_ms, tx->spec);
 	mq_close(m->sock);
 	unlock_path(m->addr.path, m->lock);
 	free(m->buf);
@@ -594,7 +644,6 @@ struct tx *mq_tx_open(const char *spec, const struct stream_conf *conf)
 	addr_parse(&m->addr, spec, false, conf);
 	m->sock = mq_socket(ZMQ_PUSH, conf);
 	mq_int(m->sock, ZMQ_SNDHWM, conf->hwm, spec);
-	mq_int(m->sock, ZMQ_LINGER, conf->linger_ms, spec);
 	mq_int(m->sock, ZMQ_RECONNECT_IVL, 50, spec);
 	mq_int(m->sock, ZMQ_RECONNECT_IVL_MAX, 200, spec);
 	m->lock = attach(m->sock, &m->addr, spec, conf);

@@ -51,7 +51,7 @@ static void settle_chain(struct stage *st, const char *name)
 
 static void open_streams(struct stage *st)
 {
-	st->stream.linger_ms = (int)st->conf.drain_ms;
+	st->stream.linger_ms = -1;
 	st->stream.prog = st->prog;
 	st->stream.as = st->conf.as ? st->conf.as : "";
 	st->stream.hwm = st->conf.hwm;
@@ -266,6 +266,7 @@ static void on_stop_signal(struct stage *st)
 			st->rx->ops->stop(st->rx);
 	}
 	/* else the upstream got the signal too: its end comes with the stream */
+	st->stream.linger_ms = (int)st->conf.drain_ms;
 	if (!st->stop_at_ns)
 		st->stop_at_ns = st->now_ns + st->conf.drain_ms * 1000000;
 }
@@ -562,10 +563,10 @@ static int finish(struct stage *st, int state)
 		ok = false;
 	if (!st->conf.quiet)
 		summary(st);
-	for (unsigned t = 0; t < st->ntx; t++)
-		tx_close(st->tx[t]);
-	rx_close(st->rx);
 	stats_close(&st->stats);
+	rx_close(st->rx);		/* a successor may come, ... */
+	for (unsigned t = 0; t < st->ntx; t++)
+		tx_close(st->tx[t]);	/* ... while our last messages leave */
 	return how != TX_ABORT && !st->leaving && ok ? EXIT_SUCCESS : EXIT_RUNTIME;
 }
 

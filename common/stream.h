@@ -186,7 +186,8 @@ static inline int tx_end(struct tx *tx, enum tx_end how)
  * @run_dir:	Run folder: ipc://NAME lies there
  * @hwm:	ZeroMQ high-water mark, messages
  * @inputs:	Producers whose ends end the input
- * @linger_ms:	How long the last messages may take to leave
+ * @linger_ms:	How long the last messages may take to leave once we close; -1: until a
+ *		reader takes them, or a signal ends us
  * @priv:	Who the process will be after set-up: ipc sockets are handed to it
  * @rx:		The input, for an output that must not be the same file; or NULL
  */
