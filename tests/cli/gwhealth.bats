@@ -41,3 +41,19 @@ setup() {
 	run --separate-stderr gwhealth -l ::1:80
 	[[ "$stderr" == *"'::1:80'"* ]]
 }
+
+@test "examples/systemd: every unit is hardened, and systemd takes it" {
+	units="$BATS_TEST_DIRNAME/../../examples/systemd"
+	for f in "$units"/*.service; do
+		for want in Type=notify User=gwtools RestartPreventExitStatus=2 NoNewPrivileges=yes \
+		    ProtectSystem=strict CapabilityBoundingSet= SystemCallArchitectures=native; do
+			grep -q "^$want" "$f" || { echo "$f: $want"; false; }
+		done
+		grep -q "[ =]$(basename "$f")" "$units/gwtools.target"
+		# the page and the programs need not be installed for this
+		sed "s,/usr/local/bin/,$GW_BIN/,; /^Documentation=/d" "$f" > "$BATS_TEST_TMPDIR/${f##*/}"
+	done
+	command -v systemd-analyze > /dev/null || skip "no systemd-analyze"
+	run systemd-analyze verify "$BATS_TEST_TMPDIR"/*.service
+	[ "$status" -eq 0 ] || { echo "$output"; false; }
+}
