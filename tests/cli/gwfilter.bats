@@ -175,6 +175,13 @@ RULES
 	[[ "$stderr" == *"list:2:1: "*"list:3:13: one prefix a line"* ]]
 }
 
+@test "a file that is no text is refused" {
+	printf 'drop where udp\0 port 5\n' > binary
+	run --separate-stderr gwfilter -n -f binary
+	[ "$status" -eq 2 ]
+	[[ "$stderr" == *"binary:1:15: a NUL byte"* ]]
+}
+
 @test "10,000 rules load in a few seconds" {
 	for ((i = 0; i < 10000; i++)); do
 		echo "drop name \"r$i\" where src net 10.$((i / 250)).$((i % 250)).0/24 and tcp dst port $i"
