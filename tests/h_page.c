@@ -25,6 +25,9 @@ int main(int argc, char **argv)
 	for (unsigned i = 1; i < REASON_NUM; i++)
 		if (v.page->drop[i])
 			printf("drop:%s %llu\n", reason_name(i), (unsigned long long)v.page->drop[i]);
+	for (unsigned i = 0; i < v.page->nrules && i < STATS_RULES_MAX; i++)
+		printf("rule:%.63s %llu\n", v.page->rules[i].name,
+		       (unsigned long long)v.page->rules[i].packets);
 	printf("trouble %s\n", v.page->trouble);
 	stats_detach(&v);
 	return 0;
