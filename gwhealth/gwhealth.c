@@ -266,7 +266,7 @@ static void serve(struct health *h, int fd, const struct web_conf *conf)
 static void set_up(struct health *h)
 {
 	struct priv priv = priv_lookup(h->user);
-	int health[LISTEN_MAX], admin[LISTEN_MAX];
+	int health[LISTEN_MAX] = { 0 }, admin[LISTEN_MAX] = { 0 };
 	unsigned n = connections(h->nhealth + h->nadmin);
 
 	if (h->cert_path) {

@@ -37,7 +37,7 @@ static void put_name(const struct prom *p, const char *name, const struct survey
 
 	fprintf(p->out, "gw_%s{chain=\"%s\",stage=\"%.*s\",name=\"%s\"", name, p->chain,
 		(int)prog, st->file, st->file[prog] ? st->file + prog + 1 : "");
-	if (label) {
+	if (label && value) {
 		fprintf(p->out, ",%s=\"", label);
 		put_escaped(p->out, value);
 		fputc('"', p->out);

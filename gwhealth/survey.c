@@ -9,6 +9,7 @@
 
 #include "clock.h"
 #include "survey.h"
+#include "wire.h"
 
 #define NS_PER_MS	1000000u
 
@@ -50,7 +51,7 @@ static struct survey_stage *find(struct survey *s, const char *file)
 		free(st);
 		return NULL;
 	}
-	snprintf(st->file, sizeof(st->file), "%s", file);
+	memcpy(st->file, file, MIN(strlen(file), sizeof(st->file) - 1));
 	s->stage[s->nstages++] = st;
 	return st;
 }

@@ -223,6 +223,17 @@ def leftovers(h, stages):
     expect(h, 200, '', 'gone')
 
 
+def idle_restart(h, stages):
+    """Nothing was sent since a restart: the endpoint tells who feeds whom"""
+    stages[0].say('out ipc://a')
+    stages[1].stop(signal.SIGTERM)
+    stages[1] = Fake('gwdecap', 0, 12)
+    expect(h, 503, 'nobody takes what gwcap hands on', 'a stage that nobody feeds')
+    stages[1].say('in bind+ipc://a')
+    expect(h, 200, '', 'the same endpoint at both ends')
+    stages[1].say('up 11')
+
+
 def metrics(h, stages):
     stages[1].say('rule a"b\\c 7', 'd geneve-short 3', 'latency 12 5', 'latency 13 2',
                   'latency 60 1')
@@ -233,7 +244,7 @@ def metrics(h, stages):
     types = re.findall(r'^# TYPE (\S+)', text, re.M)
     ok(len(types) == len(set(types)), 'one TYPE a metric')
     for want in ('gw_healthy{chain="default"} 1', 'stage="gwdecap",name="",reason="geneve-short"} 3',
-                 'gw_in_packets_total{chain="default",stage="gwdecap",name=""} 130',
+                 'gw_in_packets_total{chain="default",stage="gwinject",name=""} 135',
                  'rule="a\\"b\\\\c"} 7', 'gw_up{chain="default",stage="gwcap",name=""} 1'):
         ok(want in text, want)
     b = [(float(le), int(n)) for le, n in
@@ -315,11 +326,12 @@ def draining():
 
 def real_chain():
     """Kill and stop each stage of a chain over ipc; packets keep coming from a generator."""
-    for f in os.listdir(RUN):
-        os.unlink(RUN + '/' + f)
-    os.chmod(RUN, 0o755)
+    run = tmp + '/real'
+    os.mkdir(run)
+    os.chmod(run, 0o755)
     if not os.getuid():
-        os.chown(RUN, pwd.getpwnam('nobody').pw_uid, 0)
+        os.chown(run, pwd.getpwnam('nobody').pw_uid, 0)
+    os.environ['GW_RUN'] = run
     gen = spawn([TESTS + '/h_gen', '1000000', '100', '8', '500'], stdout=subprocess.PIPE)
     cmd = {
         'gwdecap': ['-i', 'ipc://a', '-o', 'ipc://b'],
@@ -353,13 +365,40 @@ def real_chain():
         end(p)
 
 
+def beside(test):
+    """Run a test in a process of its own: mostly, both wait.  Returns who gives its results"""
+    log = tmp + '/beside'
+    pid = os.fork()
+    if not pid:
+        os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT), 1)
+        try:
+            test()
+        finally:
+            for c in children:
+                end(c)
+            os._exit(0 if sys.exc_info()[0] is None else 1)
+
+    def results():
+        ok(os.waitpid(pid, 0)[1] == 0, 'the test beside went to its end')
+        with open(log) as f:
+            for line in f:
+                m = re.match(r'(not )?ok \d+ - (.*)', line)
+                if m:
+                    ok(not m[1], m[2])
+                else:
+                    print(line, end='')
+    return results
+
+
 def main():
+    real = beside(real_chain)
     h = Health()
     simple_answers(h)
     stages = list(by_itself(h))
     stopped_and_killed(h, stages)
     moving(h, stages)
     leftovers(h, stages)
+    idle_restart(h, stages)
     metrics(h, stages)
     half_open(h)
     https()
@@ -368,7 +407,7 @@ def main():
     h.stop()
     for s in stages:
         s.stop()
-    real_chain()
+    real()
     print('1..%d' % count)
     return failed > 0
 

@@ -4,8 +4,8 @@
  *
  *	h_fakestage DIR PROG[:AS] ROLE NONCE [UPSTREAM...]
  *
- * Lines: "c COUNTER N" "d REASON N" "trouble TEXT" "up NONCE" "rule NAME N" "latency BUCKET N"
- * "raw N" (writes 0xff over the strings) "exit" (in order); end of file: as after a crash.
+ * Lines: "c COUNTER N" "d REASON N" "trouble TEXT" "up NONCE" "in SPEC" "out SPEC" "rule NAME N"
+ * "latency BUCKET N" "raw" (writes 0xff over the strings) "exit" (in order); end of file: as after a crash.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -41,6 +41,10 @@ static void obey(char *line)
 			 rest ? " " : "", rest ? rest : "");
 	if (!strcmp(verb, "raw"))
 		memset(s.page->trouble, 0xff, sizeof(s.page->trouble));
+	if (!strcmp(verb, "in") && a)
+		snprintf(s.page->in, sizeof(s.page->in), "%s", a);
+	if (!strcmp(verb, "out") && a)
+		snprintf(s.page->out, sizeof(s.page->out), "%s", a);
 	if (!strcmp(verb, "up") && a)
 		add_upstream(strtoull(a, NULL, 0));
 	if (!strcmp(verb, "rule") && a) {
