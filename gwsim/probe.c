@@ -11,7 +11,7 @@
 #include "probe.h"
 #include "wire.h"
 
-#define INITIAL_MS	200u	/* a target not yet healthy is looked at more often */
+#define UNPROVEN_MS	200u	/* a target not yet proven is looked at more often */
 
 const char *probe_state_name(enum probe_state state)
 {
@@ -65,21 +65,21 @@ static bool finish(struct probe *p, const char *why, uint64_t now_ms)
 {
 	const struct probe_conf *c = p->conf;
 	enum probe_state is = why ? PROBE_UNHEALTHY : PROBE_HEALTHY;
-	unsigned need = why ? c->down_after : p->state == PROBE_INITIAL ? 1 : c->up_after;
+	unsigned need = why ? c->down_after : p->proven ? c->up_after : 1;
 
 	probe_close(p);
 	p->checks++;
 	if (why != p->reason)
 		snprintf(p->reason, sizeof(p->reason), "%s", why ? why : "");
 	p->in_row = is == p->state ? 0 : p->in_row + 1;
+	p->proven = p->proven || !why;
 	p->due_ms = p->started_ms + c->interval_ms;
-	if (p->state == PROBE_INITIAL && c->interval_ms > INITIAL_MS)
-		p->due_ms = now_ms + INITIAL_MS;
+	if (!p->proven)
+		p->due_ms = MIN(p->due_ms, now_ms + UNPROVEN_MS);
 	if (is == p->state || p->in_row < need)
 		return false;
 	p->in_row = 0;
 	p->state = is;
-	p->due_ms = p->started_ms + c->interval_ms;
 	return true;
 }
 

@@ -35,7 +35,8 @@ enum probe_state { PROBE_INITIAL, PROBE_HEALTHY, PROBE_UNHEALTHY };
 
 /**
  * struct probe - One target's health
- * @state:	A target that is new needs one success only
+ * @state:	What the load balancer thinks
+ * @proven:	A check has succeeded.  Before that one success is enough
  * @checks:	Checks finished
  * @reason:	Why the last one failed; "" if it did not
  */
@@ -43,6 +44,7 @@ struct probe {
 	const struct probe_conf *conf;
 	struct in_addr addr;
 	enum probe_state state;
+	bool proven;
 	int fd;
 	bool asked;			/* connected and, for HTTP, request sent */
 	unsigned in_row;		/* results that speak against @state */

@@ -375,6 +375,10 @@ def test_health(tmp):
     r, sent, f = flows(tmp, "--health", "tcp:9", "--health-interval", "50ms", "--wait", "2s")
     tap.ok(r.stdout == "64\n" and min(sent) >= 10 and "not ready after 2000 ms" in r.stderr and
            "unhealthy: Connection refused" in r.stderr, "all unhealthy: flows go to any", r.stdout, r.stderr, sent)
+    cmd = f"sleep 1; {PY} -m http.server 8080 >/dev/null 2>&1 & exec {E}"
+    begin = time.time()
+    r = sim("-a", cmd, "--health", "http:8080/", "--", "ping", "-c", "1", "server")
+    tap.ok(fine(r) and time.time() - begin < 8, "a slow start needs one success only", r.stdout, r.stderr)
     cmd = f"while :; do printf 'HTTP/1.1 404 No\\r\\n\\r\\n' | nc -lN 8080 >/dev/null; done & exec {E}"
     r = sim("-a", cmd, "--health", "http:8080/", "--wait", "1s", "--status", f"{tmp}/s", "--", "true")
     a = json.load(open(f"{tmp}/s"))["appliances"][0]
