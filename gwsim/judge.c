@@ -71,10 +71,21 @@ found(struct trial *t, enum judge_kind kind, const char *fmt, ...)
 	return kind;
 }
 
+/* A transport header that is cut, or whose own length is too large, has no checksum
+ * that could be right */
+static bool has_transport(const struct packet *p)
+{
+	if (p->flags & (PKT_L4 | PKT_FRAG_FIRST | PKT_FRAG_LATER))
+		return true;
+	return csum_l4_field(p->proto) < 0;
+}
+
 bool judge_csum_ok(const struct packet *p, const uint8_t *data)
 {
 	const uint8_t *ip = data + p->l3;
 
+	if (!has_transport(p))
+		return false;
 	if (p->version == 4 && csum_fold(csum_partial(ip, (ip[0] & 0xfu) * 4, 0)))
 		return false;
 	return csum_l4_ok(p, data);

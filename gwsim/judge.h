@@ -90,6 +90,8 @@ uint64_t judge_total(const struct judge *j) __attribute__((nonnull));
 
 /**
  * judge_csum_ok() - Are the IPv4 header's and the transport's checksum right?
+ *
+ * Not where the transport header is cut or has a length beyond the packet.
  */
 bool judge_csum_ok(const struct packet *p, const uint8_t *data) __attribute__((nonnull));
 
