@@ -26,12 +26,15 @@ static const struct opt conform_opts[] = {
 	{ "appliance", 'a', "CMD", "run CMD by sh in a network namespace of its own, on eth0" },
 	{ "target", 't', "ADDR", "or: test the appliance at this IPv4 address" },
 	{ "interface", 'I', "IFACE", "with -t: the interface that it is reached by" },
-	{ "profile", OPT_PROFILE, "echo|filter", "echo (default): everything must come back; filter: it\n"
+	{ "profile", OPT_PROFILE, "echo|filter",
+	  "echo (default): everything must come back; filter: it\n"
 	  "may drop, but what comes back must be right" },
-	{ "allow", OPT_ALLOW, "EXPR", "profile filter: inner packets it must pass, pcap-filter(7)" },
+	{ "allow", OPT_ALLOW, "EXPR",
+	  "profile filter: inner packets it must pass, pcap-filter(7)" },
 	{ "health", OPT_HEALTH, "CHECK", "test its health check too: tcp:PORT or http:PORT/PATH" },
 	{ "wait", OPT_WAIT, "TIME", "for it to start (10s)" },
-	{ "timeout", OPT_TIMEOUT, "TIME", "for a packet to come back (700ms); less when many do not" },
+	{ "timeout", OPT_TIMEOUT, "TIME",
+	  "for a packet to come back (700ms); less when many do not" },
 	{ "only", OPT_ONLY, "ID", "run this test; repeatable" },
 	{ "skip", OPT_SKIP, "ID", "leave this test out; repeatable" },
 	{ "expect", OPT_EXPECT, "FILE", "known results: lines of ID and pass, fail, skip or any" },
@@ -149,7 +152,7 @@ static const char *run_tests(struct suite *s, struct report *r)
 static int conform_run(void *arg)
 {
 	const struct conform_conf *conf = arg;
-	struct report *r = report_open(conf);
+	struct report *r = conf->report;
 	const char *bail;
 	struct suite s;
 	int status;
@@ -183,7 +186,9 @@ int gwsim_conform(int argc, char **argv)
 		die_usage("'%s': no operands here", argv[i]);
 	if (!conf.appliance == !conf.addr || !conf.addr != !conf.iface)
 		die_usage("give either --appliance, or -t and -I");
+	conf.report = report_open(&conf);
 	i = conf.appliance ? cell_run(conform_run, &conf) : conform_run(&conf);
+	report_free(conf.report);
 	free(conf.chosen);
 	pcap_freecode(&conf.allow);
 	return i;

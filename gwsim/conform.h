@@ -125,6 +125,11 @@ struct reply {
 	uint64_t ts_ns;
 };
 
+struct report;
+
+/**
+ * struct conform_conf - What was asked for
+ */
 struct conform_conf {
 	const char *appliance;
 	const char *addr;
@@ -142,6 +147,7 @@ struct conform_conf {
 	unsigned timeout_ms;
 	uint64_t seed;
 	uint8_t *chosen;	/* one byte a test: run it */
+	struct report *report;
 };
 
 /**
@@ -288,11 +294,11 @@ bool judge_geneve(const uint8_t *pkt, uint32_t len);
 
 /* conform_report.c */
 enum outcome { OUT_PASS, OUT_FAIL, OUT_SKIP };
-struct report;
 struct report *report_open(const struct conform_conf *conf);	/* reads --expect */
 void report_plan(struct report *r);
 void report_test(struct report *r, struct suite *s, const struct conform_test *t);
-int report_close(struct report *r);		/* exit status */
+int report_close(struct report *r);		/* writes JUnit; exit status */
+void report_free(struct report *r);
 
 /* conform_doc.c */
 void doc_list(void);

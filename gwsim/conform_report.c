@@ -68,7 +68,8 @@ static bool expect_line(struct report *r, char *line, unsigned number)
 			r->expect[test] = (enum expect)e;
 			return true;
 		}
-	log_error("%s:%u: after '%s' comes one of: pass, fail, skip, any", r->conf->expect, number, id);
+	log_error("%s:%u: after '%s' comes one of: pass, fail, skip, any", r->conf->expect, number,
+		  id);
 	return false;
 }
 
@@ -124,7 +125,8 @@ static void dev_words(uint32_t dev, char *out, size_t size)
 	out[0] = '\0';
 	for (unsigned bit = 0; bit < DEV_NUM && n < size; bit++)
 		if (dev >> bit & 1)
-			n += (size_t)snprintf(out + n, size - n, "%s%s", n ? "; " : "", dev_text(bit));
+			n += (size_t)snprintf(out + n, size - n, "%s%s", n ? "; " : "",
+					      dev_text(bit));
 }
 
 static void diagnose(const struct suite *s, uint32_t mask)
@@ -176,16 +178,16 @@ static enum outcome outcome_of(const struct suite *s, const struct conform_test 
 	return OUT_PASS;
 }
 
-static void print_result(struct report *r, struct suite *s, struct result *res, const char *tolerated,
-			 enum expect e)
+static void print_result(struct report *r, struct suite *s, struct result *res,
+			 const char *tolerated, enum expect e)
 {
 	const struct conform_test *t = res->t;
 	uint32_t mask = suite_mask(s, t);
 	bool wrong = e != EXPECT_NONE && e != EXPECT_ANY &&
 		     e != (enum expect)(EXPECT_PASS + (unsigned)res->out);
 
-	printf("%sok %u - %s: %s (%s, %c)", res->out == OUT_FAIL || wrong ? "not " : "", r->n, t->id,
-	       t->title, conform_level(t->level), t->prov);
+	printf("%sok %u - %s: %s (%s, %c)", res->out == OUT_FAIL || wrong ? "not " : "", r->n,
+	       t->id, t->title, conform_level(t->level), t->prov);
 	if (res->out == OUT_SKIP && !wrong)
 		printf(" # SKIP %s", res->why);
 	else if (res->out == OUT_FAIL && tolerated)
@@ -241,8 +243,8 @@ static void xml_text(FILE *f, const char *text)
 
 static void junit_case(FILE *f, const struct result *res)
 {
-	fprintf(f, "  <testcase classname=\"gwsim.conform\" name=\"%s\" time=\"%.3f\">\n", res->t->id,
-		res->seconds);
+	fprintf(f, "  <testcase classname=\"gwsim.conform\" name=\"%s\" time=\"%.3f\">\n",
+		res->t->id, res->seconds);
 	if (res->counts || res->out != OUT_PASS) {
 		fprintf(f, "    <%s message=\"", res->counts ? "failure" : "skipped");
 		xml_text(f, res->t->title);
@@ -270,7 +272,7 @@ static int junit_write(const struct report *r)
 
 int report_close(struct report *r)
 {
-	int err = 0, status;
+	int err = 0;
 
 	printf("# %u tests: %u passed, %u failed, %u tolerated, %u skipped\n", r->n,
 	       r->n - r->failed - r->tolerated - r->skipped, r->failed, r->tolerated, r->skipped);
@@ -278,9 +280,12 @@ int report_close(struct report *r)
 		err = junit_write(r);
 	if (err)
 		log_error("%s: %s", r->conf->junit, strerror(-err));
-	status = r->failed || err || fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS;
+	return r->failed || err || fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS;
+}
+
+void report_free(struct report *r)
+{
 	free(r->expect);
 	free(r->results);
 	free(r);
-	return status;
 }

@@ -58,7 +58,8 @@ int target_run(struct target *t, const char *cmd, unsigned wait_ms)
 		log_error("cannot start the appliance: %s", strerror(-err));
 		return err;
 	}
-	for (unsigned ms = 0; ms < wait_ms && !site_listens(&t->site); ms += 10)
+	for (unsigned ms = 0; ms < wait_ms && !site_listens(&t->site) && !target_gone(t);
+	     ms += 10)
 		pause_ms(10);
 	return 0;
 }
@@ -177,10 +178,14 @@ bool target_stopped(const struct target *t)
 	return false;
 }
 
+/* One that ended well may have left a daemon behind */
 bool target_gone(struct target *t)
 {
-	if (!t->own || !t->site.pid || waitpid(t->site.pid, NULL, WNOHANG) != t->site.pid)
-		return false;
-	t->site.pid = 0;
-	return true;
+	int status;
+
+	if (t->own && t->site.pid && waitpid(t->site.pid, &status, WNOHANG) == t->site.pid) {
+		t->site.pid = 0;
+		t->failed = !WIFEXITED(status) || WEXITSTATUS(status);
+	}
+	return t->failed;
 }

@@ -20,6 +20,7 @@
  * @mtu:	Of the cable: outer IP packets up to this size
  * @site:	The appliance's place, if it is ours
  * @own:	It is
+ * @failed:	It ended with an error
  * @signals:	Inside a cell: where signals are read; else -1
  */
 struct target {
@@ -30,6 +31,7 @@ struct target {
 	uint32_t addr;
 	unsigned mtu;
 	bool own;
+	bool failed;
 	int signals;
 	struct site site;
 	struct port remote;
@@ -65,7 +67,7 @@ void target_outer(const struct target *t, struct craft_outer *o) __attribute__((
 bool target_stopped(const struct target *t) __attribute__((nonnull));
 
 /**
- * target_gone() - Has an appliance of our own ended?  True once, when it has
+ * target_gone() - Has an appliance of our own ended with an error?
  */
 bool target_gone(struct target *t) __attribute__((nonnull));
 
