@@ -202,7 +202,7 @@ void case_overlap(struct suite *s)
 /* An ICMP error that quotes the start of a packet of another flow */
 static void add_error(struct suite *s, unsigned version, uint16_t type_code, const char *what)
 {
-	uint8_t quote[128] = { 0 };
+	uint8_t quote[160] = { 0 };
 	struct craft_inner q;
 	struct flow f;
 	size_t n;
@@ -212,14 +212,14 @@ static void add_error(struct suite *s, unsigned version, uint16_t type_code, con
 	q.version = (uint8_t)version;
 	q.payload = quote;
 	q.payload_len = 32;
-	n = craft_inner(quote + 8, &q);
-	suite_tag(s, quote + 8 + n - q.payload_len, s->serial + 1);
+	suite_tag(s, quote, s->serial + 1);
+	n = craft_inner(quote + 40, &q);
 	f.c.version = (uint8_t)version;
 	f.c.proto = version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
 	f.c.dport = type_code;
 	f.c.sport = 0;
 	f.c.seq = 1400;
-	f.c.payload = quote + 8;
+	f.c.payload = quote + 40;
 	f.c.payload_len = n;
 	f.c.src = 0x0a030001;
 	f.c.dst = q.src;
@@ -319,7 +319,8 @@ void case_size_sweep(struct suite *s)
 void case_size_1500(struct suite *s)
 {
 	for (unsigned size = 1430; size <= 1501; size++)
-		add_one(s, size & 1 ? 4 : 6, IPPROTO_TCP, 80, size, "about the size of an Ethernet");
+		add_one(s, size & 1 ? 4 : 6, IPPROTO_TCP, 80, size,
+			"about the size of an Ethernet");
 }
 
 void case_size_8500(struct suite *s)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """gwsim conform: a right appliance passes; each planted fault is found by its test."""
 import concurrent.futures
+import glob
 import os
 import random
 import subprocess
@@ -132,7 +133,8 @@ def expect(text, fault, *args):
 
 def test_expect():
     r = expect("# known\ncookie-verbatim fail  # ticket 7\n", "cookie-verbatim")
-    ok(r.returncode == 0 and "TODO expected to fail" in r.stdout, "expected to fail, fails", r.stdout)
+    ok(r.returncode == 0 and "TODO expected to fail" in r.stdout, "expected to fail, fails",
+       r.stdout)
     ok(expect("cookie-verbatim fail\n", "").returncode == 1, "expected to fail, passes: counts")
     ok(expect("cookie-verbatim any\n", "cookie-verbatim").returncode == 0, "any result expected")
     r = expect("cookie-verbatim pass\nnonsense fail\ncookie-verbatim maybe\n", "")
@@ -144,14 +146,31 @@ def test_files():
     r = conform("--strict", "--appliance", f"exec {TESTS}/h_badecho eth0 critical-option", "--only",
                 "critical-option", "--only", "answers", "--pcap", f"{TMP}/p", "--junit",
                 f"{TMP}/j.xml")
-    ok(os.listdir(f"{TMP}/p") == ["critical-option.pcapng"], "a capture of the failed test only", r.stdout)
+    ok(os.listdir(f"{TMP}/p") == ["critical-option.pcapng"], "a capture of the failed test only",
+       r.stdout)
     r = subprocess.run(["tshark", "-r", f"{TMP}/p/critical-option.pcapng", "-T", "fields", "-e",
                         "frame.comment"], capture_output=True, text=True)
-    ok(all(w in r.stdout for w in ("sent: packet 1", "expected: it is dropped", "got: in answer to")),
+    ok(all(w in r.stdout for w in ("sent: packet 1", "expected: it is dropped",
+                                   "got: in answer to")),
        "its comments tell what was sent, expected, got", r.stdout + r.stderr)
     suite = xml.etree.ElementTree.parse(f"{TMP}/j.xml").getroot()
     ok((suite.get("tests"), suite.get("failures")) == ("2", "1") and
        suite.find("testcase/failure") is not None, "JUnit")
+
+
+def test_oracle():
+    """Another implementation of checksums looks at what is sent."""
+    conform("--profile", "filter", "--allow", "ip or ip6", "--timeout", "20ms", "--wait", "50ms",
+            "--pcap", f"{TMP}/all", "--appliance", f"exec {TESTS}/h_badecho eth0 answers")
+    wrong = [f"{layer}.checksum.status == Bad" for layer in ("ip", "udp", "tcp", "icmp", "icmpv6")]
+    files = sorted(glob.glob(f"{TMP}/all/*.pcapng"))
+    subprocess.run(["mergecap", "-a", "-w", f"{TMP}/all.pcapng", *files], check=True)
+    found = subprocess.run(
+        ["tshark", "-o", "ip.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-o",
+         "tcp.check_checksum:TRUE", "-r", f"{TMP}/all.pcapng", "-Y", " || ".join(wrong)],
+        capture_output=True, text=True).stdout
+    ok(len(files) > 40 and not found, "tshark finds no wrong checksum in packets that are right",
+       found or files)
 
 
 def test_filter():
@@ -179,6 +198,7 @@ test_right()
 test_verdicts()
 test_expect()
 test_files()
+test_oracle()
 test_filter()
 test_ends()
 test_faults()
