@@ -49,7 +49,8 @@ void case_options_mixed(struct suite *s)
 
 	for (unsigned i = 0; i < 8; i++) {
 		flow_bare(s, &f, "random ids");
-		craft_aws(&f.o, (uint64_t)suite_random(s, UINT32_MAX) << 32 | suite_random(s, UINT32_MAX),
+		craft_aws(&f.o,
+			  (uint64_t)suite_random(s, UINT32_MAX) << 32 | suite_random(s, UINT32_MAX),
 			  suite_random(s, UINT32_MAX), suite_random(s, UINT32_MAX));
 		flow_kind(&f, i % FLOW_KINDS);
 		probe_add(s, &f, WANT_BACK);
@@ -178,7 +179,8 @@ static void add_unknown(struct suite *s, unsigned place, uint16_t class, uint8_t
 
 void case_unknown_option(struct suite *s)
 {
-	add_unknown(s, 2, GENEVE_CLASS_AWS, 0x7e, 8, WANT_BACK, "an unknown type of the known class");
+	add_unknown(s, 2, GENEVE_CLASS_AWS, 0x7e, 8, WANT_BACK,
+		    "an unknown type of the known class");
 	add_unknown(s, 2, 0x0fff, 0x01, 16, WANT_BACK, "an unknown class");
 	add_unknown(s, 2, 0xffff, 0x00, 0, WANT_BACK, "an unknown option without data");
 }
@@ -389,7 +391,8 @@ void case_midstream(struct suite *s)
 void case_critical(struct suite *s)
 {
 	add_unknown(s, 2, GENEVE_CLASS_AWS, 0xfe, 4, WANT_NONE, "an unknown critical type");
-	add_unknown(s, 2, 0x0fff, 0x81, 8, WANT_NONE, "an unknown critical option of an unknown class");
+	add_unknown(s, 2, 0x0fff, 0x81, 8, WANT_NONE,
+		    "an unknown critical option of an unknown class");
 }
 
 void case_critical_late(struct suite *s)

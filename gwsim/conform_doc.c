@@ -18,8 +18,9 @@ static const char *prov_text(char prov)
 void doc_list(void)
 {
 	for (unsigned i = 0; i < conform_ntests; i++)
-		printf("%s\t%s\t%c\t%s\n", conform_tests[i].id, conform_level(conform_tests[i].level),
-		       conform_tests[i].prov, conform_tests[i].title);
+		printf("%s\t%s\t%c\t%s\n", conform_tests[i].id,
+		       conform_level(conform_tests[i].level), conform_tests[i].prov,
+		       conform_tests[i].title);
 }
 
 int doc_explain(const char *id)
@@ -29,8 +30,9 @@ int doc_explain(const char *id)
 
 		if (strcmp(t->id, id))
 			continue;
-		printf("%s: %s\n\n%s\n\nLevel: %s\nProvenance: %c, %s\nSource: %s\n", t->id, t->title,
-		       t->text, conform_level(t->level), t->prov, prov_text(t->prov), t->source);
+		printf("%s: %s\n\n%s\n\nLevel: %s\nProvenance: %c, %s\nSource: %s\n", t->id,
+		       t->title, t->text, conform_level(t->level), t->prov, prov_text(t->prov),
+		       t->source);
 		return EXIT_SUCCESS;
 	}
 	log_error("no test has the id '%s'", id);

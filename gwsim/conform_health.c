@@ -38,7 +38,8 @@ static int health_connect(const struct suite *s)
 				   .sin_addr.s_addr = htonl(s->target.addr) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (fd >= 0 && connect(fd, (struct sockaddr *)&sin, sizeof(sin)) < 0 && errno != EINPROGRESS) {
+	if (fd >= 0 && connect(fd, (struct sockaddr *)&sin, sizeof(sin)) < 0 &&
+	    errno != EINPROGRESS) {
 		close(fd);
 		return -1;
 	}
@@ -52,7 +53,8 @@ static bool health_ready(int fd, short events, uint64_t end_ns)
 	int err = 0;
 	socklen_t n = sizeof(err);
 
-	return poll(&p, 1, end_ns > now ? (int)((end_ns - now) / 1000000) : 0) == 1 && !getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n) && !err;
+	return poll(&p, 1, end_ns > now ? (int)((end_ns - now) / 1000000) : 0) == 1 &&
+	       !getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &n) && !err;
 }
 
 static bool health_http(const struct suite *s, int fd, uint64_t end_ns)
@@ -62,7 +64,8 @@ static bool health_http(const struct suite *s, int fd, uint64_t end_ns)
 	ssize_t n;
 	int status;
 
-	n = snprintf(buf, sizeof(buf), "GET %s HTTP/1.1\r\nHost: appliance\r\nConnection: close\r\n\r\n",
+	n = snprintf(buf, sizeof(buf),
+		     "GET %s HTTP/1.1\r\nHost: appliance\r\nConnection: close\r\n\r\n",
 		     path ? path : "/");
 	if (n >= (ssize_t)sizeof(buf) || send(fd, buf, (size_t)n, MSG_NOSIGNAL) != n ||
 	    !health_ready(fd, POLLIN, end_ns))
@@ -92,7 +95,9 @@ static bool health_finish(const struct suite *s, int fd, uint64_t end_ns)
 
 uint32_t check_health(struct suite *s)
 {
-	return !s->conf->health || health_finish(s, health_connect(s), health_end_ns()) ? 0 : DEV_HEALTH;
+	if (!s->conf->health || health_finish(s, health_connect(s), health_end_ns()))
+		return 0;
+	return DEV_HEALTH;
 }
 
 uint32_t check_health_open(struct suite *s)

@@ -96,7 +96,8 @@ static void add_cuts(struct suite *s, unsigned kind, size_t from, size_t to, siz
 void case_trunc_ip(struct suite *s)
 {
 	for (uint32_t len = 14; len < 34; len += 3) {
-		struct probe *p = add_plain(s, 0, "the frame ends inside the outer IPv4 header", WANT_NONE);
+		struct probe *p = add_plain(s, 0, "the frame ends inside the outer IPv4 header",
+					    WANT_NONE);
 
 		if (p)
 			p->len = len;
@@ -179,8 +180,10 @@ void case_inner_ext(struct suite *s)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
 		for (unsigned n = 0; n < 2; n++) {
-			struct probe *p = add_plain(s, 3, "extension headers that run past the packet "
-						    "or never end", WANT_ANY);
+			struct probe *p = add_plain(s, 3,
+						    "extension headers that run past the packet "
+						    "or never end",
+						    WANT_ANY);
 
 			set_byte(p, p->l.inner + 6, types[i]);
 			for (unsigned at = 40; at < 72; at += 8) {
@@ -217,9 +220,10 @@ void case_proto_mismatch(struct suite *s)
 
 void case_outer_ip_bad(struct suite *s)
 {
-	static const struct { uint8_t at, value; } bad[] = {
-		{ 0, 0x44 }, { 0, 0x40 }, { 0, 0x4f }, { 0, 0x55 }, { 0, 0x05 }, { 9, 6 }, { 9, 132 },
-		{ 2, 0 }, { 2, 255 }, { 10, 0x55 },
+	static const struct { uint8_t at, value;
+	} bad[] = {
+		{ 0, 0x44 }, { 0, 0x40 }, { 0, 0x4f }, { 0, 0x55 }, { 0, 0x05 },
+		{ 9, 6 },    { 9, 132 },  { 2, 0 },    { 2, 255 },  { 10, 0x55 },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -294,7 +298,8 @@ void case_corrupt_each(struct suite *s)
 {
 	for (unsigned kind = 0; kind < FLOW_KINDS; kind += 3)
 		for (uint32_t at = 14; at < 142; at++) {
-			struct probe *p = add_plain(s, kind, "one byte of the headers inverted", WANT_ANY);
+			struct probe *p = add_plain(s, kind, "one byte of the headers inverted",
+						    WANT_ANY);
 
 			set_byte(p, at, p ? (uint8_t)~p->pkt[at] : 0);
 		}
@@ -303,13 +308,15 @@ void case_corrupt_each(struct suite *s)
 void case_mutations(struct suite *s)
 {
 	for (unsigned i = 0; i < MUTATIONS; i++) {
-		struct probe *p = add_plain(s, suite_random(s, FLOW_KINDS), "random damage", WANT_ANY);
+		struct probe *p = add_plain(s, suite_random(s, FLOW_KINDS), "random damage",
+					    WANT_ANY);
 		unsigned n = 1 + suite_random(s, 6);
 
 		if (!p)
 			return;
 		while (n--)
-			set_byte(p, 14 + suite_random(s, p->len - 14), (uint8_t)suite_random(s, 256));
+			set_byte(p, 14 + suite_random(s, p->len - 14),
+				 (uint8_t)suite_random(s, 256));
 		if (suite_random(s, 4) == 0)
 			p->len = 14 + suite_random(s, p->len - 14);
 		if (suite_random(s, 2) && p->len > p->l.geneve)

@@ -123,7 +123,8 @@ static struct probe *by_cookie(struct suite *s, const uint8_t *pkt, uint32_t len
 
 	if (!at)
 		return NULL;
-	got = cookie_of(pkt, (uint32_t)(ETH_LEN + 4u * (pkt[ETH_LEN] & 15) + UDP_LEN), (uint32_t)at);
+	got = cookie_of(pkt, (uint32_t)(ETH_LEN + 4u * (pkt[ETH_LEN] & 15) + UDP_LEN),
+			(uint32_t)at);
 	for (unsigned i = 0; got && i < s->nprobes; i++) {
 		const struct probe *p = &s->probe[i];
 
@@ -329,7 +330,8 @@ static bool is_crossed(const struct suite *s, const struct probe *p, const uint8
 		const struct probe *q = &s->probe[i];
 		size_t n = q->l.inner - q->l.geneve - GENEVE_HDR_LEN;
 
-		if (q != p && n && n == len && !memcmp(q->pkt + q->l.geneve + GENEVE_HDR_LEN, opts, n))
+		if (q != p && n && n == len &&
+		    !memcmp(q->pkt + q->l.geneve + GENEVE_HDR_LEN, opts, n))
 			return true;
 	}
 	return false;

@@ -29,7 +29,9 @@ static void packet_write(struct pcap_out *o, uint8_t *pkt, uint32_t len, uint64_
 {
 	uint8_t opt[4 + COMMENT_MAX + 4] = { 0 };
 	uint16_t code = OPT_COMMENT, n = (uint16_t)strlen(comment);
-	struct frame f = { .linktype = LINKTYPE_ETHERNET, .len = len, .orig_len = len, .ts_ns = ts_ns };
+	struct frame f = {
+		.linktype = LINKTYPE_ETHERNET, .len = len, .orig_len = len, .ts_ns = ts_ns
+	};
 	size_t size;
 
 	memcpy(opt, &code, sizeof(code));
@@ -50,15 +52,17 @@ static size_t dev_append(char *out, size_t n, uint32_t dev)
 	return n;
 }
 
-static void probe_write(struct pcap_out *o, const struct probe *p, unsigned number, uint64_t real_ns)
+static void probe_write(struct pcap_out *o, const struct probe *p, unsigned number,
+			uint64_t real_ns)
 {
 	static const char *const wants[] = { "it comes back", "it is dropped",
 					     "it comes back or is dropped" };
 	char text[COMMENT_MAX];
 	size_t n;
 
-	n = (size_t)snprintf(text, sizeof(text), "sent: packet %u: %s\nexpected: %s\ngot: %u replies",
-			     number, p->what, wants[p->want], p->nreplies);
+	n = (size_t)snprintf(text, sizeof(text),
+			     "sent: packet %u: %s\nexpected: %s\ngot: %u replies", number, p->what,
+			     wants[p->want], p->nreplies);
 	dev_append(text, n, p->dev);
 	packet_write(o, p->pkt, p->len, p->sent_ns + real_ns, text);
 }

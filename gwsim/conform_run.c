@@ -51,8 +51,13 @@ void flow_bare(struct suite *s, struct flow *f, const char *what)
 	target_outer(&s->target, &f->o);
 	f->what = what;
 	f->o.sport = s->next_port;
-	f->c = (struct craft_inner){ .version = 4, .proto = 17, .src = 0x0a010002, .dst = 0x0a020002,
-				     .sport = s->next_port, .dport = 7777, .df = true };
+	f->c = (struct craft_inner){ .version = 4,
+				     .proto = 17,
+				     .src = 0x0a010002,
+				     .dst = 0x0a020002,
+				     .sport = s->next_port,
+				     .dport = 7777,
+				     .df = true };
 	f->size = DEFAULT_SIZE;
 	f->endpoint = 0x0a1b2c3d4e5f6071;
 	f->cookie = suite_random(s, UINT32_MAX) | 1;
@@ -98,7 +103,8 @@ static struct probe *probe_done(struct suite *s, struct probe *p, const char *wh
 	p->want = want;
 	p->may_drop = s->conf->filter;
 	if (s->conf->filter && s->conf->allow_set && p->len > p->l.inner) {
-		struct pcap_pkthdr h = { .len = p->len - p->l.inner, .caplen = p->len - p->l.inner };
+		struct pcap_pkthdr h = { .len = p->len - p->l.inner,
+					 .caplen = p->len - p->l.inner };
 
 		p->may_drop = !pcap_offline_filter(&s->conf->allow, &h, p->pkt + p->l.inner);
 	}
@@ -247,7 +253,8 @@ static unsigned missing(const struct suite *s, unsigned upto)
 static void suite_sleep(struct suite *s, uint64_t ns)
 {
 	struct pollfd fd = { .fd = s->target.port->fd, .events = POLLIN };
-	struct timespec ts = { .tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u) };
+	struct timespec ts = { .tv_sec = (time_t)(ns / 1000000000u),
+			       .tv_nsec = (long)(ns % 1000000000u) };
 
 	(void)ppoll(&fd, 1, &ts, NULL);
 }

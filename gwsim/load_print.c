@@ -93,12 +93,14 @@ static void print_text(const struct load_result *r)
 {
 	double s = r->seconds > 0 ? r->seconds : 1;
 
-	printf("sent      %llu packets of %u bytes in %u flows, %.2f s: %.0f a second, %.3f Gbit/s\n",
+	printf("sent      %llu packets of %u bytes in %u flows, %.2f s: %.0f a second, "
+	       "%.3f Gbit/s\n",
 	       (unsigned long long)r->sent, r->size, r->flows, r->seconds, (double)r->sent / s,
 	       (double)r->sent * (r->size + WIRE_OVERHEAD) * 8 / s / 1e9);
 	printf("received  %llu: %.0f a second, loss %.4f %%\n", (unsigned long long)r->received,
 	       (double)r->received / s, load_loss(r));
-	printf("of them   %llu out of order, %llu with a changed encapsulation; %llu duplicates besides\n",
+	printf("of them   %llu out of order, %llu with a changed encapsulation; "
+	       "%llu duplicates besides\n",
 	       (unsigned long long)r->out_of_order, (unsigned long long)r->changed,
 	       (unsigned long long)r->duplicates);
 	if (r->refused || r->overrun)

@@ -66,8 +66,14 @@ static void flow_build(struct load *l, unsigned i, uint8_t *pkt)
 	struct craft_layers at;
 	struct craft_outer o;
 	struct craft_inner c = {
-		.version = 4, .proto = 17, .src = 0x0a010000 + (i >> 14), .dst = 0x0a020002,
-		.sport = (uint16_t)(1024 + (i & 0x3fff)), .dport = 7777, .df = true, .no_csum = true,
+		.version = 4,
+		.proto = 17,
+		.src = 0x0a010000 + (i >> 14),
+		.dst = 0x0a020002,
+		.sport = (uint16_t)(1024 + (i & 0x3fff)),
+		.dport = 7777,
+		.df = true,
+		.no_csum = true,
 		.payload = zero,
 	};
 
@@ -299,5 +305,6 @@ bool load_wake(struct load *l, unsigned wait_ms)
 
 double load_loss(const struct load_result *r)
 {
-	return r->sent ? 100.0 * (double)(r->sent - MIN(r->sent, r->received)) / (double)r->sent : 0;
+	return r->sent ? 100.0 * (double)(r->sent - MIN(r->sent, r->received)) / (double)r->sent :
+			 0;
 }

@@ -108,7 +108,8 @@ static uint8_t *remember(uint64_t key, const void *value, size_t n)
 
 static uint64_t tuple(void)
 {
-	return pk.flags & PKT_L4 ? (uint64_t)be32(in + pk.l4) << 16 | pk.version << 8 | pk.proto : 0;
+	return pk.flags & PKT_L4 ? (uint64_t)be32(in + pk.l4) << 16 | pk.version << 8 | pk.proto :
+				   0;
 }
 
 static bool midstream(void)
@@ -253,13 +254,13 @@ enum kind { DROP, HANG, RAW, EDIT };
 	X(ports, "udp-ports-kept", EDIT, ANY, swap(udp, udp + 2, 2)) \
 	X(mac, "mac-swap", EDIT, ANY, frame[11] ^= 1) \
 	X(outer_v, "outer-ipv4", EDIT, ANY, (ip[0] ^= 0x10, fix = false)) \
-	X(outer_opt, "outer-options-none", EDIT, ANY && len < 8900, \
-		(ip[0] = 0x46, grow(34, 4), memset(frame + 34, 1, 4))) \
+	X(outer_opt, "outer-options-none", EDIT, ANY &&len < 8900, \
+	  (ip[0] = 0x46, grow(34, 4), memset(frame + 34, 1, 4))) \
 	X(ip_csum, "ip-csum", EDIT, ANY, (ip[10] ^= 1, fix = false)) \
-	X(ip_len, "ip-length", EDIT, ANY && len < 8900, (len += 8, fix = false)) \
+	X(ip_len, "ip-length", EDIT, ANY &&len < 8900, (len += 8, fix = false)) \
 	X(udp_len, "udp-length", EDIT, ANY, (udp[5] ^= 1, fix = false)) \
 	X(udp_csum, "udp-csum", EDIT, ANY && !be16(udp + 6), (udp[6] = 1, fix = false)) \
-	X(udp_csum_r, "udp-csum-received", EDIT, ANY && be16(udp + 6), (udp[6] ^= 1, fix = false)) \
+	X(udp_csum_r, "udp-csum-received", EDIT, ANY &&be16(udp + 6), (udp[6] ^= 1, fix = false)) \
 	X(frag_outer, "no-fragment-outer", EDIT, in_len > 2000 && in_len < 8000, ip[6] = 0x20) \
 	X(df, "outer-df", EDIT, ANY, ip[6] = 0) \
 	X(ttl, "outer-ttl", EDIT, ANY, ip[8] = 5) \
@@ -268,15 +269,19 @@ enum kind { DROP, HANG, RAW, EDIT };
 	X(tos, "outer-dscp", DROP, ip[1] == 0xb8, ) \
 	X(sport, "source-port-any", DROP, be16(udp) < 1024, ) \
 	X(base, "base-header-verbatim", EDIT, ANY, g[4] ^= 1) \
-	X(endpoint, "endpoint-verbatim", EDIT, ANY && opt(0) && be32(g + 8) == 0x01080102, g[12] ^= 1) \
-	X(cookie, "cookie-verbatim", EDIT, ANY && g[0] >= 8 && be32(g + 32) == 0x01080301, g[36] ^= 1) \
-	X(options, "options-verbatim", EDIT, ANY && g[0] >= 8 && be32(g + 20) == 0x01080202, g[24] ^= 1) \
-	X(order_kept, "option-order-kept", EDIT, ANY && g[0] == 8 && be32(g + 20) == 0x01080202, \
-		swap(g + 8, g + 20, 12)) \
+	X(endpoint, "endpoint-verbatim", EDIT, ANY &&opt(0) && be32(g + 8) == 0x01080102, \
+	  g[12] ^= 1) \
+	X(cookie, "cookie-verbatim", EDIT, ANY &&g[0] >= 8 && be32(g + 32) == 0x01080301, \
+	  g[36] ^= 1) \
+	X(options, "options-verbatim", EDIT, ANY &&g[0] >= 8 && be32(g + 20) == 0x01080202, \
+	  g[24] ^= 1) \
+	X(order_kept, "option-order-kept", EDIT, ANY &&g[0] == 8 && be32(g + 20) == 0x01080202, \
+	  swap(g + 8, g + 20, 12)) \
 	X(attach, "attachment", EDIT, be32(g + 20) == 0x01080202, memset(g + 24, 0, 8)) \
 	X(opt_order, "option-order", DROP, be16(g + 8) == 0x0108 && g[10] != 1, ) \
 	X(unknown_i, "unknown-option-ignored", DROP, opt(0x0fff) || g[0] == 8 + 3, ) \
-	X(unknown_k, "unknown-option-kept", EDIT, g[0] == 8 + 3 && be16(g + 40) == 0x0108, g[45] ^= 1) \
+	X(unknown_k, "unknown-option-kept", EDIT, g[0] == 8 + 3 && be16(g + 40) == 0x0108, \
+	  g[45] ^= 1) \
 	X(unknown_p, "unknown-option-place", DROP, be16(g + 20) == 0x0ffe, ) \
 	X(opt_full, "options-full", DROP, g[0] == 63, ) \
 	X(opt_none, "options-none", DROP, g[0] == 0, ) \
@@ -286,23 +291,23 @@ enum kind { DROP, HANG, RAW, EDIT };
 	X(tencent, "class-tencent", DROP, opt(0x0167), ) \
 	X(google, "class-google", DROP, opt(0x0132), ) \
 	X(other_c, "class-unknown", DROP, opt(0x0ffd), ) \
-	X(critical, "critical-option", RAW, has_critical() && be16(g + 8) == 0x0108 && \
-		be16(g + 20) == 0x0108, ) \
-	X(critical_p, "critical-option-place", RAW, has_critical() && \
-		(be16(g + 8) != 0x0108 || be16(g + 20) != 0x0108), ) \
+	X(critical, "critical-option", RAW, \
+	  has_critical() && be16(g + 8) == 0x0108 && be16(g + 20) == 0x0108, ) \
+	X(critical_p, "critical-option-place", RAW, \
+	  has_critical() && (be16(g + 8) != 0x0108 || be16(g + 20) != 0x0108), ) \
 	X(critical_f, "critical-flag", HANG, g[1] == 0x40 && !has_critical(), ) \
 	X(control, "control-packet", RAW, g[1] & 0x80, ) \
 	X(version, "geneve-version", RAW, g[0] >> 6, ) \
-	X(order, "order-in-flow", EDIT, ANY && number % 10 == 0, hold()) \
+	X(order, "order-in-flow", EDIT, ANY &&number % 10 == 0, hold()) \
 	X(dup, "no-duplicates", EDIT, ANY, send_frame()) \
 	X(flows, "many-flows", DROP, many_flows(), ) \
 	X(burst, "burst", DROP, in_a_row(), ) \
-	X(endpoints, "endpoint-isolation", EDIT, WHOLE && g[0] == 8, \
-		memcpy(g + 8, remember(tuple() ^ (uint64_t)be32(g + 36) << 20, g + 8, 32), 32)) \
-	X(cookies, "cookie-isolation", EDIT, WHOLE && g[0] == 8, \
-		memcpy(g + 8, remember(tuple() ^ be64(g + 12) << 20, g + 8, 32), 32)) \
-	X(directions, "both-directions", EDIT, WHOLE && g[0] == 8 && be32(g + 32) == 0x01080301, \
-		memcpy(udp, remember(be32(g + 36), udp, 2), 2)) \
+	X(endpoints, "endpoint-isolation", EDIT, WHOLE &&g[0] == 8, \
+	  memcpy(g + 8, remember(tuple() ^ (uint64_t)be32(g + 36) << 20, g + 8, 32), 32)) \
+	X(cookies, "cookie-isolation", EDIT, WHOLE &&g[0] == 8, \
+	  memcpy(g + 8, remember(tuple() ^ be64(g + 12) << 20, g + 8, 32), 32)) \
+	X(directions, "both-directions", EDIT, WHOLE &&g[0] == 8 && be32(g + 32) == 0x01080301, \
+	  memcpy(udp, remember(be32(g + 36), udp, 2), 2)) \
 	X(moves, "source-port-moves", EDIT, WHOLE, memcpy(udp, remember(tuple(), udp, 2), 2)) \
 	X(midstream, "midstream-tcp", DROP, midstream(), ) \
 	X(v4_udp, "ipv4-udp", DROP, l4_is(4, 17) && dport() == 4500, ) \
@@ -319,14 +324,16 @@ enum kind { DROP, HANG, RAW, EDIT };
 	X(v6_frag, "ipv6-fragments", DROP, pk.version == 6 && pk.flags & PKT_FRAG_LATER, ) \
 	X(icmp_err, "icmp-error", DROP, l4_is(4, 1) && in[pk.l4] == 3, ) \
 	X(tuple_k, "inner-tuple-kept", EDIT, WHOLE && (pk.proto == 6 || pk.proto == 17), \
-		edit_inner(pk.l4 + 3, 1)) \
+	  edit_inner(pk.l4 + 3, 1)) \
 	X(ttl_kept, "inner-ttl-kept", EDIT, ANY, edit_inner(pk.version == 4 ? 8 : 7, 1)) \
 	X(hdr_kept, "inner-header-kept", EDIT, ANY, edit_inner(1, 0x20)) \
-	X(bytes, "inner-verbatim", EDIT, WHOLE && pk.end > pk.payload + 8, edit_inner(pk.end - 1, 1)) \
-	X(length, "inner-length-kept", EDIT, ANY && len < 8900, len += 4) \
-	X(csum, "inner-csum", EDIT, WHOLE && csum_l4_field(pk.proto) >= 0 && csum_l4_ok(&pk, in) && \
-		be16(in + pk.l4 + (size_t)csum_l4_field(pk.proto)), \
-		in[pk.l4 + (size_t)csum_l4_field(pk.proto)] ^= 4) \
+	X(bytes, "inner-verbatim", EDIT, WHOLE &&pk.end > pk.payload + 8, \
+	  edit_inner(pk.end - 1, 1)) \
+	X(length, "inner-length-kept", EDIT, ANY &&len < 8900, len += 4) \
+	X(csum, "inner-csum", EDIT, \
+	  WHOLE &&csum_l4_field(pk.proto) >= 0 && csum_l4_ok(&pk, in) && \
+		  be16(in + pk.l4 + (size_t)csum_l4_field(pk.proto)), \
+	  in[pk.l4 + (size_t)csum_l4_field(pk.proto)] ^= 4) \
 	X(udp_zero, "udp-zero-csum", EDIT, ANY, udp_sum()) \
 	X(mend, "inner-bad-csum", EDIT, WHOLE, csum_l4_write(&pk, in)) \
 	X(ttl_in, "inner-ttl-low", DROP, pk.version == 4 && in[8] == 1, ) \
@@ -346,14 +353,15 @@ enum kind { DROP, HANG, RAW, EDIT };
 	X(overlap, "fragments-overlap", HANG, fragment_twice(), ) \
 	X(overrun, "option-overrun", RAW, g[0] == 8 && opts_overrun(), ) \
 	X(opt_cut, "option-header-cut", RAW, g[0] == 7 && opts_overrun(), ) \
-	X(known_len, "option-known-length", HANG, be16(g + 8) == 0x0108 && g[10] == 1 && g[11] == 3, ) \
+	X(known_len, "option-known-length", HANG, \
+	  be16(g + 8) == 0x0108 && g[10] == 1 && g[11] == 3, ) \
 	X(t_ip, "truncated-outer-ip", RAW, len < 34, ) \
 	X(t_udp, "truncated-udp", RAW, len >= 34 && len < 42, ) \
 	X(t_geneve, "truncated-geneve", RAW, len >= 42 && len < 50, ) \
 	X(t_opts, "truncated-options", RAW, len >= 50 && len < 82 && g[0] == 8, ) \
 	X(t_inner, "truncated-inner-ip", HANG, in[0] == 0x45 && len > 82 && len < 102, ) \
-	X(t_l4, "truncated-inner-l4", HANG, in[0] == 0x45 && len >= 102 && len < 110 && \
-		in_total() == 96, ) \
+	X(t_l4, "truncated-inner-l4", HANG, \
+	  in[0] == 0x45 && len >= 102 && len < 110 && in_total() == 96, ) \
 	X(empty, "inner-empty", HANG, len == 82 && g[0] == 8, ) \
 	X(in_version, "inner-version", HANG, in[0] == 0x75, ) \
 	X(in_len, "inner-lengths", HANG, in[0] == 0x45 && in_total() == 4000, ) \
@@ -371,7 +379,7 @@ enum kind { DROP, HANG, RAW, EDIT };
 	X(health_many, "health-many", DROP, false, ) \
 	X(health_open, "health-half-open", DROP, false, ) \
 	X(unreach, "no-icmp-unreachable", DROP, false, ) \
-	X(origin, "no-origination", EDIT, ANY && number % 20 == 0 && g[0] == 8, originate()) \
+	X(origin, "no-origination", EDIT, ANY &&number % 20 == 0 && g[0] == 8, originate()) \
 	X(still, "answers-still", DROP, broken_after(), ) \
 	X(loss, "load-loss", DROP, number % 20 == 0, )
 
@@ -457,7 +465,8 @@ static void reflect(const struct fault *f)
 		hang_until_ms = now_ms() + HANG_MS;
 	if (hit && f->kind == DROP)
 		return;
-	if (!(hit && f->kind == RAW) && encap_parse(&e, frame, len, LINKTYPE_ETHERNET) != REASON_NONE)
+	if (!(hit && f->kind == RAW) &&
+	    encap_parse(&e, frame, len, LINKTYPE_ETHERNET) != REASON_NONE)
 		return;
 	swap(frame, frame + 6, 6);
 	swap(ip + 12, ip + 16, 4);
