@@ -305,6 +305,7 @@ struct matcher {
 	struct flow_table *frags;
 	struct flow_table *rates;
 	uint8_t *scratch;
+	uint8_t *turned;
 	uint32_t next_key;
 };
 

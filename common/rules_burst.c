@@ -8,6 +8,7 @@
  * struct job - One packet under judgement
  * @v:		What comes of it
  * @keep:	@v is to be kept for the packet's flow
+ * @turned:	It answers: the flow was opened the other way
  */
 struct job {
 	struct matcher *m;
@@ -16,6 +17,7 @@ struct job {
 	struct sight s;
 	struct verdict v;
 	bool keep;
+	bool turned;
 };
 
 static enum rules_next deliver(struct job *j, struct rule *r, bool again)
@@ -94,6 +96,43 @@ static unsigned mask_list(const struct rules *r, uint64_t mask, uint32_t *list)
 	return n;
 }
 
+/*
+ * TCP in mid-stream, as after a failover: its first packet here may be an answer.  A rule
+ * that passes flows and would have passed the packet that opened this one, the packet the
+ * other way round, decides then.  Return: the rule, or NULL
+ */
+static struct rule *answered_by(struct job *j)
+{
+	struct rules *r = j->m->rules;
+	struct sight turned;
+
+	if (!sight_turn(j->m, &j->s, &turned))
+		return NULL;
+	for (uint32_t i = 0; i < r->n; i++) {
+		struct rule *rule = &r->rule[i];
+
+		if (rule->action == RULE_COUNT || rule->every || rule->rate.n ||
+		    rule_matches(j->m, rule, &turned) <= 0)
+			continue;
+		return rule->flow && rule->action == RULE_PASS ? rule : NULL;
+	}
+	return NULL;
+}
+
+/* No rule decided: the default, unless this answers in mid-stream */
+static void undecided(struct job *j)
+{
+	const struct rules *r = j->m->rules;
+	struct rule *rule = NULL;
+
+	if (r->has_flow && r->def != RULE_PASS && j->m->conf.midstream == POLICY_PASS &&
+	    flow_midstream(&j->s))
+		rule = answered_by(j);
+	j->turned = rule;
+	if (!rule || matched(j, rule, false))
+		finish(j);
+}
+
 static void run_candidates(struct job *j)
 {
 	struct rules *r = j->m->rules;
@@ -116,7 +155,7 @@ static void run_candidates(struct job *j)
 		if (found && !matched(j, rule, again))
 			return;
 	}
-	finish(j);
+	undecided(j);
 }
 
 /* Do again what was decided before */
@@ -178,6 +217,7 @@ static void run_whole(struct job *j)
 		struct verdict kept = j->v;
 
 		kept.mask = flow_mask(m->rules, kept.mask);
+		at.swapped ^= j->turned;
 		flow_keep(m, &at, j->f->ts_ns, &kept);
 	}
 }

@@ -174,6 +174,8 @@ static inline uint32_t index_next(struct index_walk *w)
 
 /* ---- rules_match.c: does one rule match one packet? ---- */
 
+#define SCRATCH_MAX	65600u	/* longest IPv6 packet: 40 + 65535 */
+
 /**
  * struct sight - What rules see of one packet
  * @ip, @len, @wirelen:	From the IP header on, IPv6 extension headers cut out: what filter
@@ -191,6 +193,9 @@ static inline void sight_init(struct sight *s, struct frame *f)
 {
 	*s = (struct sight){ .f = f, .data = frame_data(f) };
 }
+
+/* The same packet the other way round, addresses and ports swapped; false: it has no ports */
+bool sight_turn(struct matcher *m, const struct sight *s, struct sight *turned);
 
 /* 1 it matches, 0 it does not, -1 it cannot be judged */
 int rule_matches(struct matcher *m, struct rule *rule, struct sight *s);

@@ -39,6 +39,24 @@ static void sight_make(struct matcher *m, struct sight *s)
 	s->ip = m->scratch;
 }
 
+bool sight_turn(struct matcher *m, const struct sight *s, struct sight *turned)
+{
+	const struct packet *p = &s->f->pkt;
+	uint8_t *data = m->turned;
+	unsigned n = packet_addr_len(p);
+	size_t src = (size_t)(packet_src(p, data) - data), dst = src + n;
+
+	if (p->end > SCRATCH_MAX || !(p->flags & PKT_L4))
+		return false;
+	memcpy(data, s->data, p->end);
+	memcpy(data + src, s->data + dst, n);
+	memcpy(data + dst, s->data + src, n);
+	memcpy(data + p->l4, s->data + p->l4 + 2, 2);
+	memcpy(data + p->l4 + 2, s->data + p->l4, 2);
+	*turned = (struct sight){ .f = s->f, .data = data };
+	return true;
+}
+
 static bool where_matches(struct matcher *m, const struct rule *rule, struct sight *s)
 {
 	if (!s->ip)

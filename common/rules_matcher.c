@@ -11,7 +11,6 @@
 
 #define DATAGRAMS	8192u		/* fragmented packets remembered */
 #define BUCKETS		65536u		/* token buckets of all "rate ... by" rules */
-#define SCRATCH_MAX	65600u		/* longest IPv6 packet: 40 + 65535 */
 #define MATCH_LIMIT	50000u		/* steps of PCRE2: well below a millisecond */
 #define JIT_STACK_MAX	(256u << 10)
 
@@ -57,6 +56,7 @@ void matcher_open(struct matcher *m, const struct rules_conf *c, struct rules *r
 	m->jit_stack = pcre2_jit_stack_create(32u << 10, JIT_STACK_MAX, NULL);
 	m->frags = flow_open(DATAGRAMS, sizeof(struct datagram));
 	m->scratch = rules_alloc(SCRATCH_MAX);
+	m->turned = rules_alloc(SCRATCH_MAX);
 	if (!m->mc || !m->frags)
 		die("no memory for rules");
 	pcre2_set_match_limit(m->mc, MATCH_LIMIT);
@@ -79,6 +79,7 @@ void matcher_close(struct matcher *m)
 	if (m->jit_stack)
 		pcre2_jit_stack_free(m->jit_stack);
 	free(m->scratch);
+	free(m->turned);
 	rules_free(m->rules);
 }
 
