@@ -52,7 +52,7 @@ enum { OPT_ADMIN = OPT_LONG, OPT_CERT, OPT_KEY, OPT_CHAIN, OPT_EXPECT, OPT_DRAIN
 
 static const struct opt options[] = {
 	{ "listen", 'l', "[ADDR]:PORT", "answer health checks here; repeatable" },
-	{ "admin", OPT_ADMIN, "ADDR:PORT|PATH", "serve /metrics and /status.json here; repeatable" },
+	{ "admin", OPT_ADMIN, "ADDR:PORT|PATH", "serve /metrics and /status.json; repeatable" },
 	{ "tls-cert", OPT_CERT, "FILE", "health checks over HTTPS: certificate chain (PEM)" },
 	{ "tls-key", OPT_KEY, "FILE", "and its private key (PEM)" },
 	{ "chain", OPT_CHAIN, "NAME", "the chain to watch ($GW_CHAIN, else default)" },

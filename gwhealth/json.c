@@ -9,7 +9,8 @@ static json_t *counters(const struct stats_page *p)
 	json_t *o = json_object();
 
 	for (unsigned c = 0; c < STATS_NUM; c++)
-		json_object_set_new(o, stats_counter_name(c), json_integer((json_int_t)p->counter[c]));
+		json_object_set_new(o, stats_counter_name(c),
+				    json_integer((json_int_t)p->counter[c]));
 	return o;
 }
 
@@ -19,7 +20,8 @@ static json_t *drops(const struct stats_page *p)
 
 	for (unsigned r = REASON_NONE + 1; r < REASON_NUM; r++)
 		if (p->drop[r])
-			json_object_set_new(o, reason_name(r), json_integer((json_int_t)p->drop[r]));
+			json_object_set_new(o, reason_name(r),
+					    json_integer((json_int_t)p->drop[r]));
 	return o;
 }
 

@@ -293,7 +293,8 @@ static void accuse_failing(struct court *c)
 		}
 		if (!faults)
 			continue;
-		snprintf(st->why, sizeof(st->why), "sends nothing: %llu packets dropped, last as %s (%s)",
+		snprintf(st->why, sizeof(st->why),
+			 "sends nothing: %llu packets dropped, mostly as %s (%s)",
 			 (unsigned long long)faults, reason_name(why), reason_text(why));
 		accuse(c, "%s %s", st->file, st->why);
 	}
@@ -320,8 +321,8 @@ static void praise(struct court *c)
 			if (!next[i] || c->len + 2 * STATS_NAME_MAX >= sizeof(c->text))
 				continue;
 			named[i] = more = true;
-			c->len += (size_t)snprintf(c->text + c->len, sizeof(c->text) - c->len, " %s",
-						   s->stage[i]->file);
+			c->len += (size_t)snprintf(c->text + c->len, sizeof(c->text) - c->len,
+						   " %s", s->stage[i]->file);
 		}
 	} while (more);
 }

@@ -52,10 +52,17 @@ static void put_u64(const struct prom *p, const char *name, const struct survey_
 	fprintf(p->out, "%llu\n", (unsigned long long)n);
 }
 
-static void put_double(const struct prom *p, const char *name, const struct survey_stage *st, double v)
+static void put_double(const struct prom *p, const char *name, const struct survey_stage *st,
+		       double v)
 {
 	put_name(p, name, st, NULL, NULL);
 	fprintf(p->out, "%.15g\n", v);
+}
+
+/* Of a time since 1970; a double holds milliseconds of it */
+static double seconds(uint64_t ns)
+{
+	return (double)(ns / 1000000) / 1e3;
 }
 
 /* Next stage whose page is there; @i is advanced */
@@ -89,12 +96,13 @@ static void put_life(const struct prom *p)
 	}
 	put_head(p, "start_time_seconds", "gauge", "start of the stage, seconds since 1970");
 	for (unsigned i = 0; (st = next(p, &i));)
-		put_double(p, "start_time_seconds", st, (double)(st->page->unix_start_ns / 1000000) / 1e3);
-	put_head(p, "rules_loaded_time_seconds", "gauge", "last good load of the rules, seconds since 1970");
+		put_double(p, "start_time_seconds", st, seconds(st->page->unix_start_ns));
+	put_head(p, "rules_loaded_time_seconds", "gauge",
+		 "last good load of the rules, seconds since 1970");
 	for (unsigned i = 0; (st = next(p, &i));)
 		if (st->page->rules_loaded_unix_ns)
 			put_double(p, "rules_loaded_time_seconds", st,
-				   (double)(st->page->rules_loaded_unix_ns / 1000000) / 1e3);
+				   seconds(st->page->rules_loaded_unix_ns));
 }
 
 static void put_counters(const struct prom *p)
@@ -120,7 +128,8 @@ static void put_drops(const struct prom *p)
 	for (unsigned i = 0; (st = next(p, &i));)
 		for (unsigned r = REASON_NONE + 1; r < REASON_NUM; r++)
 			if (st->page->drop[r])
-				put_u64(p, "drops_total", st, "reason", reason_name(r), st->page->drop[r]);
+				put_u64(p, "drops_total", st, "reason", reason_name(r),
+					st->page->drop[r]);
 }
 
 static void put_rules(const struct prom *p)

@@ -87,8 +87,10 @@ out:
 /* STAGE or STAGE:NAME, nothing else: see chain_name_ok() */
 static bool page_name(const char *f)
 {
-	return !strncmp(f, "gw", 2) && strlen(f) < 2 * STATS_NAME_MAX &&
-	       f[strspn(f, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-:")] == '\0';
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-:";
+
+	return !strncmp(f, "gw", 2) && strlen(f) < 2 * STATS_NAME_MAX && !f[strspn(f, allowed)];
 }
 
 static void read_pages(struct survey *s, bool rules)

@@ -129,7 +129,8 @@ static void wait_for(struct tx *tx, uint64_t until_ns)
 	uint64_t now = clock_mono();
 
 	if (now < until_ns)
-		poll(fds, (nfds_t)tx_poll(tx, fds), (int)MIN((until_ns - now) / 1000000u + 1, 100u));
+		poll(fds, (nfds_t)tx_poll(tx, fds),
+		     (int)MIN((until_ns - now) / 1000000u + 1, 100u));
 }
 
 static void send_copy(struct tee *t, struct target *to, struct frame *f, bool wait)
