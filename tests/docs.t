@@ -17,6 +17,7 @@ told    a transcript: its commands are run again and must print the same, times 
 examples  the examples folder itself.
 clone   a copy of this source tree, where make and what needs a fresh machine only say that
         they were called.
+units   /etc is a copy, and systemctl a stand-in.
 cloud   the client of a cloud is a stand-in that checks each command's shape.
 """
 import concurrent.futures
@@ -133,8 +134,8 @@ case $0 in
 *) exit 0 ;;
 esac
 """
-STUBBED = {"clone": ("make", "systemctl"), "cloud": ("aws", "systemctl"), "live": ("timeout",),
-           "chain": ("timeout",)}
+STUBBED = {"clone": ("make",), "cloud": ("aws",), "units": ("systemctl", "systemd-sysusers"),
+           "live": ("timeout",), "chain": ("timeout",)}
 
 
 MY_APPLIANCE = """#!/bin/sh
@@ -338,6 +339,10 @@ def wait_for(proc, cond, seconds):
 
 def run_files(where, text, fixture):
     place = Place(fixture)
+    if fixture == "units":
+        write(place.dir + "/units.sh", text)
+        text = f"cp -a /etc {place.dir}/etc\nexec unshare --mount sh -ec " \
+               f"'mount --bind {place.dir}/etc /etc; . {place.dir}/units.sh'\n"
     proc = place.start(text)
     try:
         rc = proc.wait(90 * SLOW)

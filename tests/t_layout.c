@@ -198,6 +198,7 @@ static void hello_and_end(void)
 	check_wire("end", end, ARRAY_SIZE(end), buf + 8, le32(buf + 4) - 12);
 	cap_write_end(&w, buf, 1, true);
 	OK(le32(buf) == 0x80475703, "abort block");
+	OK(cap_write_padding(buf, 8) == 20 && le32(buf) == 0x80475704, "padding block");
 }
 
 static struct frame *a_frame(struct frame **pool)
