@@ -63,9 +63,15 @@ soak: $(BINS) $(TESTS) $(HELPERS)
 fuzz: $(FUZZERS)
 	$(Q)for f in $^; do c=corpus/$${f##*fuzz_}; mkdir -p build-fuzz/$$c; \
 	$$f -max_total_time=$(or $(FUZZ_TIME),60) build-fuzz/$$c fuzz/$$c || exit 1; done
-build-fuzz/fuzz/%: fuzz/%.c $(LIBSRC)
-	$(Q)mkdir -p $(@D)
-	$(Q)clang $(BASE_C) -O1 -g -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+FUZZ_C  := $(BASE_C) -MMD -MP -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+build-fuzz/fuzz/%: build-fuzz/fuzz/%.o build-fuzz/libgw.a
+	$(if $(V),,@echo "  LD    $@")
+	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+build-fuzz/libgw.a: $(LIBSRC:%.c=build-fuzz/%.o)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+build-fuzz/%.o: %.c
+	$(if $(V),,@echo "  FUZZ  $@")
+	$(Q)mkdir -p $(@D) && clang $(FUZZ_C) -c -o $@ $<
 lint:
 	$(Q)scripts/lint
 print-flags:
@@ -81,4 +87,4 @@ install: all
 clean:
 	rm -rf build build-asan build-tsan build-fuzz
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) build-fuzz -name '*.d' 2>/dev/null)

@@ -392,7 +392,7 @@ static enum cap_event start(struct cap_reader *r, const uint8_t *p, size_t len, 
 			return broken(r, "neither pcapng nor pcap: starts with %02x %02x %02x %02x",
 				      p[0], p[1], p[2], p[3]);
 		ev = classic_header(r, p);
-		*used = CLASSIC_HEADER;
+		*used = ev == CAP_ERROR ? 0 : CLASSIC_HEADER;
 	}
 	r->started = len >= 4;
 	return ev;
