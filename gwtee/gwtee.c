@@ -232,21 +232,37 @@ static void start_targets(struct tee *t)
 			copy_start(t->to[i].copy);
 }
 
+/* What a stage behind ZeroMQ does not take until the deadline is lost. */
+static void close_stream(struct target *to, struct stage *st, uint64_t deadline_ns)
+{
+	uint64_t uncertain, now;
+	int err;
+
+	while ((err = tx_end(to->tx, TX_END)) == -EAGAIN && clock_mono() < deadline_ns)
+		wait_for(to->tx, deadline_ns);
+	uncertain = to->tx->uncertain;
+	if (err)
+		tx_end(to->tx, TX_LEAVE);
+	uncertain = MIN(to->tx->uncertain - uncertain, to->packets);
+	to->packets -= uncertain;
+	to->lost += uncertain;
+	now = clock_mono();
+	st->stream.linger_ms = now < deadline_ns ? (int)((deadline_ns - now) / 1000000u) : 0;
+	tx_close(to->tx);
+}
+
 /* The stream has ended already; the copies get the rest of the time. */
-static void close_targets(struct tee *t, const struct stage *st)
+static void close_targets(struct tee *t, struct stage *st)
 {
 	uint64_t deadline = clock_mono() + st->conf.drain_ms * 1000000u;
 
 	for (unsigned i = 0; i < t->n; i++) {
 		struct target *to = &t->to[i];
 
-		if (to->copy) {
+		if (to->copy)
 			copy_close(to->copy, deadline, &to->packets, &to->lost);
-		} else {
-			while (tx_end(to->tx, TX_END) == -EAGAIN && clock_mono() < deadline)
-				wait_for(to->tx, deadline);
-			tx_close(to->tx);
-		}
+		else
+			close_stream(to, st, deadline);
 		if (!st->conf.quiet)
 			fprintf(stderr, "%s: %s: %llu copied, %llu lost\n", st->prog, to->spec,
 				(unsigned long long)to->packets, (unsigned long long)to->lost);
