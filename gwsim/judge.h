@@ -29,7 +29,7 @@
 	X(COOKIE,	"cookie",	true,  "there is no flow with this cookie") \
 	X(INNER_SIZE,	"inner-size",	true,  "the inner packet is larger than 8500 bytes") \
 	X(INNER_MALFORMED, "inner-malformed", true, "the inner packet cannot be parsed") \
-	X(INNER_LENGTH,	"inner-length",	true,  "the inner packet's length is not what the outer packet carries") \
+	X(INNER_LENGTH,	"inner-length",	true,  "the inner length is not what the outer packet carries") \
 	X(INNER_TUPLE,	"inner-tuple",	true,  "the inner addresses, protocol or ports are not the flow's") \
 	X(INNER_CHECKSUM, "inner-checksum", false, "an inner checksum is wrong") \
 	X(PORT_UNREACHABLE, "port-unreachable", true, "the appliance's kernel refuses UDP port 6081")
