@@ -48,7 +48,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("GW_BIN", TOP + "/build/bin")
 SLOW = 3 if "asan" in os.environ.get("BUILD", "") else 1
 LB_MAC, MY_MAC = "02:00:00:00:01:0a", "02:00:00:00:01:14"
-AT_ONCE = 4         # blocks wait more than they work
+AT_ONCE = 6         # blocks wait more than they work
 results = threading.local()
 numbers = itertools.count()
 
