@@ -52,7 +52,14 @@ setup() {
 	    "run -a x --health tcp:0 -- true" "run -a x --health tcp:80/x -- true" \
 	    "run -a x --health http:80x -- true" "run -a x --timeout-scale 0 -- true" \
 	    "run -a x --flows 0 -- true" "run -a x --server-wait 70000 -- true" \
-	    "run -a x --wait soon -- true" "shell" "shell nowhere" "shell appliance0" "clean x"; do
+	    "run -a x --wait soon -- true" "shell" "shell nowhere" "shell appliance0" "clean x" \
+	    "conform" "conform -t 10.0.0.1" "conform -a x -t 10.0.0.1 -I eth0" "conform -a x y" \
+	    "conform -a x --profile both" "conform -a x --only nonsense" \
+	    "conform -a x --skip nonsense" "conform -a x --allow nonsense( " \
+	    "conform -a x --health udp:1" "conform -a x --expect /nonexistent" \
+	    "conform --explain nonsense" "load" "load -a x y" "load -a x --size 51" \
+	    "load -a x --rate fast" "load -a x --flows 0" "load -a x --time 11m" \
+	    "load -a x --find-max most" "load -a x --find-max 101"; do
 		run --separate-stderr gwsim $args
 		[ "$status" -eq 2 ] || { echo "$args: $status $stderr"; false; }
 		[ -z "$output" ]
