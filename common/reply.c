@@ -52,14 +52,13 @@ static bool answerable(struct frame *f)
 	return !icmp_is_error(p, data);
 }
 
-/* Link layer and IP header of the way back */
+/* Link layer and IP header of the way back; what follows is zero */
 static void begin(struct reply *r, struct frame *f, uint8_t proto)
 {
 	const uint8_t *data = frame_data(f), *src = packet_src(&f->pkt, data);
 	const uint8_t *dst = packet_dst(&f->pkt, data);
-	uint8_t *ip = r->data + f->pkt.l3;
+	uint8_t *ip = r->data + r->l3;
 
-	r->l3 = f->pkt.l3;
 	memcpy(r->data, data, r->l3);
 	if (f->linktype == LINKTYPE_ETHERNET) {
 		memcpy(r->data, data + 6, 6);
@@ -106,12 +105,11 @@ static bool icmp(struct frame *f, uint8_t type4, uint8_t code4, uint8_t type6, u
 	bool v4 = f->pkt.version == 4;
 	const uint8_t *quoted = frame_data(f) + f->pkt.l3;
 	uint32_t n = MIN(f->pkt.end - f->pkt.l3, v4 ? QUOTE4_MAX : QUOTE6_MAX);
-	struct reply r;
+	struct reply r = { .l3 = f->pkt.l3 };
 	uint8_t *h;
 
 	begin(&r, f, v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
 	h = r.data + r.l4;
-	memset(h, 0, ICMP_HDR);
 	h[0] = v4 ? type4 : type6;
 	h[1] = v4 ? code4 : code6;
 	if (v4)
@@ -138,14 +136,13 @@ static bool reset(struct frame *f, bool both)
 	const uint8_t *data = frame_data(f), *tcp = data + f->pkt.l4;
 	uint32_t seq = be32(tcp + 4), ack = be32(tcp + 8);
 	uint8_t flags = tcp[13];
-	struct reply r;
+	struct reply r = { .l3 = f->pkt.l3 };
 	uint8_t *h;
 
 	if (flags & TH_RST || (!(flags & TH_ACK) && f->pkt.flags & PKT_FRAG_FIRST))
 		return false;
 	begin(&r, f, IPPROTO_TCP);
 	h = r.data + r.l4;
-	memset(h, 0, 20);
 	memcpy(h, tcp + 2, 2);
 	memcpy(h + 2, tcp, 2);
 	h[12] = 5 << 4;

@@ -36,7 +36,7 @@ static void finish(struct job *j)
 
 static void refuse(struct job *j, enum reason reason, uint32_t rule)
 {
-	j->v = (struct verdict){ .mask = j->v.mask, .reason = (uint16_t)reason };
+	j->v = (struct verdict){ .mask = j->v.mask, .rule = rule, .reason = (uint16_t)reason };
 	frame_drop(j->f, reason, rule);
 }
 

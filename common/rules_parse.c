@@ -77,13 +77,15 @@ static bool parse_pattern(struct rule_pattern *p, struct lexer *l)
 
 static void add_part(struct rule *r, int group, size_t off, size_t len)
 {
-	struct rule_part *last = r->nparts ? &r->part[r->nparts - 1] : NULL;
-
 	if (group < 0 && !len)
 		return;
-	if (group < 0 && last && last->group < 0 && last->off + last->len == off) {
-		last->len += (uint32_t)len;
-		return;
+	if (group < 0 && r->nparts) {
+		struct rule_part *last = &r->part[r->nparts - 1];
+
+		if (last->group < 0 && last->off + last->len == off) {
+			last->len += (uint32_t)len;
+			return;
+		}
 	}
 	r->part[r->nparts++] = (struct rule_part){ group, (uint32_t)off, (uint32_t)len };
 }
