@@ -104,11 +104,14 @@ static unsigned mask_list(const struct rules *r, uint64_t mask, uint32_t *list)
 static struct rule *answered_by(struct job *j)
 {
 	struct rules *r = j->m->rules;
+	struct index_walk w;
 	struct sight turned;
+	uint32_t i;
 
 	if (!sight_turn(j->m, &j->s, &turned))
 		return NULL;
-	for (uint32_t i = 0; i < r->n; i++) {
+	index_start(r->index, &j->f->pkt, turned.data, &w);
+	while ((i = index_next(&w)) != UINT32_MAX) {
 		struct rule *rule = &r->rule[i];
 
 		if (rule->action == RULE_COUNT || rule->every || rule->rate.n ||

@@ -251,7 +251,8 @@ def test_flow():
         tcp(INSIDE, OUT, 5000, 443, "S"), tcp(OUT, INSIDE, 443, 5000, "SA"),
         tcp(OUT, INSIDE, 443, 5000), tcp(OUT, INSIDE, 443, 5001),
         tcp(OUT, INSIDE, 443, 5000, "S"), tcp(INSIDE, OUT, 5000, 80, "S")])
-    expect("inside opens, outside only answers", p, rules, [2, 3, 4])
+    strict = ["--midstream", "drop"]
+    expect("inside opens, outside only answers", p, rules, [2, 3, 4], opts=strict)
     p = tagged([v4(src=INSIDE, dst=OUT) / UDP(sport=9, dport=53),
                 v4(src=OUT, dst=INSIDE) / UDP(sport=53, dport=9)])
     quote = v4(src=INSIDE, dst=OUT) / UDP(sport=9, dport=53) / Raw(b"q" * 8)
@@ -273,14 +274,17 @@ def test_flow():
     q = tagged([tcp(INSIDE, OUT, 5, 443, "S"), tcp(OUT, INSIDE, 443, 5), tcp(OUT, INSIDE, 443, 5)])
     for x, t in zip(q, (0, 349, 700)):
         at(t, x)
-    expect("TCP: after 350 s", q, rules, [0, 1])
-    expect("--tcp-timeout", q, rules, [0], opts=["--tcp-timeout", "1m"])
+    expect("TCP: after 350 s", q, rules, [0, 1], opts=strict)
+    expect("--tcp-timeout", q, rules, [0], opts=["--tcp-timeout", "1m", *strict])
     p = tagged([tcp(INSIDE, OUT, 5, 443, "PA"), tcp(OUT, INSIDE, 443, 5)])
     expect("mid-stream: picked up", p, rules, [0, 1])
-    r = run(p, *rules, opts=["--midstream", "drop"])
+    back = tagged([tcp(OUT, INSIDE, 443, 5), tcp(INSIDE, OUT, 5, 443), tcp(OUT, INSIDE, 443, 5, "S"),
+                   tcp(OUT, INSIDE, 80, 5), tcp(OUT, INSIDE, 443, 6, "S")])
+    expect("... also when the answering side speaks first; a SYN opens nothing", back, rules, [0, 1])
+    r = run(p, *rules, opts=strict)
     ok(not r.packets and "midstream 1" in r.err, "--midstream drop", r.err)
     p = tagged([tcp(INSIDE, OUT, 5, 443, "S"), tcp(OUT, INSIDE, 443, 5)])
-    expect("... but a SYN opens", p, rules, [0, 1], opts=["--midstream", "drop"])
+    expect("... but a SYN opens", p, rules, [0, 1], opts=strict)
     p = tagged([v4(src=INSIDE, dst=OUT) / UDP(sport=s, dport=9) for s in (1, 2, 3)] +
                [v4(src=OUT, dst=INSIDE) / UDP(sport=9, dport=s) for s in (1, 2, 3)])
     expect("--flows 2: the oldest is forgotten", p, rules, [0, 1, 2, 4, 5], opts=["--flows", "2"])
