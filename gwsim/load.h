@@ -51,6 +51,7 @@ struct load_conf {
 /**
  * struct load_result - What became of a run
  * @refused:	Packets that the sending device had no room for; not in @sent
+ * @overrun:	Came back, but faster than we read them: neither received nor lost
  * @changed:	Came back with another encapsulation than they were sent with
  * @bucket:	Latencies, logarithmic
  */

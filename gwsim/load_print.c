@@ -104,8 +104,8 @@ static void print_text(const struct load_result *r)
 	       (unsigned long long)r->out_of_order, (unsigned long long)r->changed,
 	       (unsigned long long)r->duplicates);
 	if (r->refused || r->overrun)
-		printf("not counted as lost: %llu the device had no room for; counted: %llu that "
-		       "came back too fast for us\n", (unsigned long long)r->refused,
+		printf("not counted as lost: %llu the device had no room for, %llu that came "
+		       "back faster than we read\n", (unsigned long long)r->refused,
 		       (unsigned long long)r->overrun);
 	printf("latency   p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f us\n",
 	       percentile_us(r, 0.5), percentile_us(r, 0.9), percentile_us(r, 0.99),

@@ -305,6 +305,7 @@ bool load_wake(struct load *l, unsigned wait_ms)
 
 double load_loss(const struct load_result *r)
 {
-	return r->sent ? 100.0 * (double)(r->sent - MIN(r->sent, r->received)) / (double)r->sent :
-			 0;
+	uint64_t back = MIN(r->sent, r->received + r->overrun);
+
+	return r->sent ? 100.0 * (double)(r->sent - back) / (double)r->sent : 0;
 }
