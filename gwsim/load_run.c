@@ -21,6 +21,7 @@
 #define AT_TIME		(CRAFT_OUTER + 16u)
 #define AT_UDP		34u
 #define AT_INNER	82u
+#define RECEIVE_MAX	512u		/* received between two bursts sent */
 #define IDLE_US		200u		/* longest sleep while sending */
 #define LINGER_NS	200000000ull	/* without a packet: nothing is on its way any more */
 #define LINGER_MAX_NS	2000000000ull
@@ -208,6 +209,18 @@ static unsigned receive(struct load *l, struct load_result *r)
 	return n;
 }
 
+/* What is there, before more is sent: the ring is short */
+static unsigned receive_all(struct load *l, struct load_result *r)
+{
+	unsigned n = 0, got;
+
+	do {
+		got = receive(l, r);
+		n += got;
+	} while (got == PORT_BURST && n < RECEIVE_MAX);
+	return n;
+}
+
 static void nap(struct load *l, uint64_t us)
 {
 	struct pollfd fd = { .fd = l->t->port->fd, .events = POLLIN };
@@ -263,7 +276,7 @@ bool load_run(struct load *l, uint64_t rate, unsigned time_ms, uint64_t count,
 			break;
 		if (n)
 			send_burst(l, n, r);
-		got = receive(l, r);
+		got = receive_all(l, r);
 		if (!n && !got)
 			nap(l, rate ? MIN(IDLE_US, 1000000 / rate + 1) : IDLE_US);
 		if (now > check) {
