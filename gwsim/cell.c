@@ -11,6 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -102,12 +103,82 @@ static pid_t fork_cell(void)
 	return pid;
 }
 
+/* Calls @fn with the id, the mount point and the whole line of each mount of @who */
+static void each_mount(const char *who, void (*fn)(uint64_t id, const char *at, const char *line,
+						   void *arg), void *arg)
+{
+	char path[64], at[4096], *line = NULL;
+	unsigned long long id;
+	size_t size = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%s/mountinfo", who);
+	f = fopen(path, "re");
+	while (f && getline(&line, &size, f) > 0)
+		if (sscanf(line, "%llu %*s %*s %*s %4095s", &id, at) == 2)
+			fn(id, at, line, arg);
+	free(line);
+	if (f)
+		fclose(f);
+}
+
+struct root_mount {
+	uint64_t id;
+	bool known, shared;
+};
+
+static void look_at_mount(uint64_t id, const char *at, const char *line, void *arg)
+{
+	struct root_mount *r = arg;
+
+	(void)at;
+	if (id != r->id)
+		return;
+	r->known = true;
+	r->shared = strstr(line, " shared:");
+}
+
+static void privatize(uint64_t id, const char *at, const char *line, void *arg)
+{
+	(void)id;
+	(void)line;
+	(void)arg;
+	if (mount(NULL, at, NULL, MS_PRIVATE, NULL))
+		log_debug("%s: %m", at);
+}
+
+/*
+ * What is mounted here must not show outside.  In a chroot whose folder is no mount
+ * point the root cannot be made private; good if the mount it lies in is.
+ */
+static int own_mounts(void)
+{
+	struct root_mount root = { .id = 0 };
+	struct statx sx;
+
+	if (!statx(AT_FDCWD, "/", 0, STATX_MNT_ID, &sx))
+		root.id = sx.stx_mnt_id;
+	each_mount("1", look_at_mount, &root);
+	if (unshare(CLONE_NEWNS))
+		return -errno;
+	if (!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return 0;
+	if (errno != EINVAL || !root.known || root.shared) {
+		log_error("the root of this chroot is no mount point: mount --bind DIR DIR, then chroot DIR");
+		return -EINVAL;
+	}
+	each_mount("self", privatize, NULL);
+	return 0;
+}
+
 static int set_up_inside(void)
 {
 	int ns, err;
 
-	if (unshare(CLONE_NEWNS | CLONE_NEWNET) ||
-	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+	err = own_mounts();
+	if (err)
+		return err;
+	if (unshare(CLONE_NEWNET))
 		return -errno;
 	/* Where a container hides parts of /proc, the old one must do */
 	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL))
