@@ -103,7 +103,7 @@ int rundir_path(const char *chain, char *out, size_t size)
 
 	if (run && *run)
 		n = snprintf(out, size, "%s", run);
-	else if (geteuid() == 0)
+	else if (geteuid() == 0 && !access("/run", W_OK))
 		n = snprintf(out, size, "/run/gwtools/%s", chain);
 	else if (xdg && *xdg)
 		n = snprintf(out, size, "%s/gwtools/%s", xdg, chain);

@@ -41,7 +41,8 @@ void priv_no_new(void);
 void priv_drop(const struct priv *p);
 
 /**
- * rundir_path() - Run folder of a chain: $GW_RUN, else /run/gwtools/CHAIN (root),
+ * rundir_path() - Run folder of a chain: $GW_RUN, else /run/gwtools/CHAIN (root, but
+ * not where root is so in a user namespace only),
  * else $XDG_RUNTIME_DIR/gwtools/CHAIN, else /tmp/gwtools-UID/CHAIN
  * @out:	Written, NUL-terminated
  *
