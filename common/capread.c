@@ -370,6 +370,8 @@ static enum cap_event classic_header(struct cap_reader *r, const uint8_t *p)
 			      p[0], p[1], p[2], p[3]);
 	if (rd16(r, p + 4) != 2)
 		return broken(r, "pcap version %u.%u is not 2.4", rd16(r, p + 4), rd16(r, p + 6));
+	if ((rd32(r, p + 20) & CLASSIC_LINKTYPE) > UINT16_MAX)
+		return broken(r, "link type %u", rd32(r, p + 20) & CLASSIC_LINKTYPE);
 	r->classic = true;
 	r->iface[0] = (struct cap_iface){
 		.linktype = linktype_of(rd32(r, p + 20) & CLASSIC_LINKTYPE),

@@ -101,6 +101,7 @@ static enum reason parse_ipv6(struct packet *p, const uint8_t *data, size_t len)
 {
 	const uint8_t *ip = data + p->l3;
 	uint32_t left = (uint32_t)len - p->l3, total, n;
+	bool fragmented = false;
 
 	if (left < 40)
 		return REASON_IP_SHORT;
@@ -123,6 +124,9 @@ static enum reason parse_ipv6(struct packet *p, const uint8_t *data, size_t len)
 		if (p->proto == IPPROTO_FRAGMENT) {
 			uint16_t frag = be16(h + 2);
 
+			if (fragmented)		/* a fragment of a fragment: nobody sends that */
+				return REASON_IP_EXT;
+			fragmented = true;
 			p->frag_off = frag & 0xfff8;
 			p->frag_id = be32(h + 4);
 			if (p->frag_off)

@@ -411,6 +411,14 @@ static void test_sections(void)
 	   (unsigned long long)g.offset);
 }
 
+static void expect_error(const struct file *f, const char *text)
+{
+	struct got g;
+
+	read_all(&g, f);
+	OK(g.last == CAP_ERROR && strstr(g.err, text), "refused: '%s' for '%s'", g.err, text);
+}
+
 /* The upper bits of a classic header's link type tell the frame check sequence */
 static void test_classic_linktype(void)
 {
@@ -418,6 +426,8 @@ static void test_classic_linktype(void)
 
 	build_classic(&f, false, false, LINKTYPE_ETHERNET | 0x44000000);
 	agrees(&f, 3, "link type with FCS bits");
+	build_classic(&f, false, false, 0x10001);
+	expect_error(&f, "link type 65537");
 	for (int i = 0; i < 2; i++) {
 		struct got g;
 
@@ -425,14 +435,6 @@ static void test_classic_linktype(void)
 		read_all(&g, &f);
 		OK(g.p[0].linktype == LINKTYPE_RAW, "a platform's DLT_RAW is raw IP");
 	}
-}
-
-static void expect_error(const struct file *f, const char *text)
-{
-	struct got g;
-
-	read_all(&g, f);
-	OK(g.last == CAP_ERROR && strstr(g.err, text), "refused: '%s' for '%s'", g.err, text);
 }
 
 static void test_refusals(void)

@@ -128,6 +128,10 @@ static void test_ipv6(void)
 	put16(ip + 60, 10);
 	OK(!packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) && p.proto == 17 && p.l4 == 56 &&
 	   p.flags == (PKT_PARSED | PKT_L4), "extension headers are skipped; an atomic fragment is whole");
+	ip[40] = 44;
+	ip[48] = 44;			/* a second one: 8 bytes of UDP are read as it */
+	OK(packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) == REASON_IP_EXT, "two fragment headers");
+	ip[48] = 17;
 	put16(ip + 50, 1);
 	OK(!packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) && p.flags & PKT_FRAG_FIRST &&
 	   p.frag_id == 0xabcd, "first fragment");
