@@ -99,6 +99,13 @@ static void pin(int cpu)
 		log_warn("cannot run on CPU %d: %m", cpu);
 }
 
+/* What the generator could not read proves nothing of a rate: it counts against it here */
+static bool carried(const struct load_result *r, double percent_lost)
+{
+	return r->received &&
+	       100.0 * (double)(r->sent - MIN(r->sent, r->received)) <= percent_lost * (double)r->sent;
+}
+
 /* Halve the span between a rate that loses too much and one that does not; @r becomes the
  * result at the highest rate that does not */
 static bool find_max(struct load *l, const struct load_conf *c, struct load_result *r)
@@ -112,7 +119,7 @@ static bool find_max(struct load *l, const struct load_conf *c, struct load_resu
 		die("out of memory");
 	going = load_run(l, 0, ms, 0, trial);
 	high = (uint64_t)((double)trial->sent / trial->seconds);
-	if (load_loss(trial) <= c->find_loss) {
+	if (carried(trial, c->find_loss)) {
 		*r = *trial;
 		low = high;
 	}
@@ -120,7 +127,7 @@ static bool find_max(struct load *l, const struct load_conf *c, struct load_resu
 		mid = low + (high - low) / 2;
 		going = load_run(l, mid, ms, 0, trial);
 		log_info("%llu a second: loss %.4f %%", (unsigned long long)mid, load_loss(trial));
-		if (load_loss(trial) <= c->find_loss && trial->received) {
+		if (carried(trial, c->find_loss)) {
 			low = mid;
 			*r = *trial;
 		} else {
