@@ -228,7 +228,8 @@ enum {
 	{ "flows", RULES_OPT_FLOWS, "N", "flows kept at most (100000)" }, \
 	{ "midstream", RULES_OPT_MIDSTREAM, "pass|drop", \
 	  "flows of TCP that appear without a SYN (pass)" }, \
-	{ "tcp-timeout", RULES_OPT_TCP_TIMEOUT, "TIME", "forget idle TCP flows after this (350s)" }, \
+	{ "tcp-timeout", RULES_OPT_TCP_TIMEOUT, "TIME", \
+	  "forget idle TCP flows after this (350s)" }, \
 	{ "timeout", RULES_OPT_TIMEOUT, "TIME", "forget other idle flows after this (120s)" }
 
 bool rules_option(struct rules_conf *c, int ch, const char *arg) __attribute__((nonnull(1)));

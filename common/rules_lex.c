@@ -212,7 +212,8 @@ static bool escape(struct lexer *l, char *out)
 		return hex_byte(l, out);
 	}
 	if (!f)
-		return lex_error(l, l->pos, "a string knows \\n \\r \\t \\0 \\\\ \\\" and \\xHH only");
+		return lex_error(l, l->pos,
+				 "a string knows \\n \\r \\t \\0 \\\\ \\\" and \\xHH only");
 	*out = to[f - from];
 	l->pos++;
 	return true;

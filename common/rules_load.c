@@ -245,9 +245,10 @@ static unsigned number_kept(struct rules *r, FILE *err)
 			continue;
 		if (r->nkept == RULES_KEPT_MAX) {
 			if (err)
-				fprintf(err, "%s:%u:1: more than %d edits that say 'set' or 'flow', "
-					"near \"%s\"\n", rule->file, rule->line, RULES_KEPT_MAX,
-					rule->label);
+				fprintf(err,
+					"%s:%u:1: more than %d edits that say 'set' or 'flow', "
+					"near \"%s\"\n",
+					rule->file, rule->line, RULES_KEPT_MAX, rule->label);
 			return 1;
 		}
 		rule->kept = (int)r->nkept;

@@ -20,7 +20,8 @@ static bool lone_syn(const struct sight *s)
 
 bool flow_midstream(const struct sight *s)
 {
-	return s->f->pkt.proto == IPPROTO_TCP && !(s->f->pkt.flags & PKT_FRAG_LATER) && !lone_syn(s);
+	return s->f->pkt.proto == IPPROTO_TCP && !(s->f->pkt.flags & PKT_FRAG_LATER) &&
+	       !lone_syn(s);
 }
 
 /*
@@ -73,7 +74,8 @@ static uint32_t fragment_data(const struct packet *p, const uint8_t *data)
 	if (p->version == 4)
 		return p->l4;
 	while (next != IPPROTO_FRAGMENT && at + 8 <= p->l4) {
-		uint32_t n = next == IPPROTO_AH ? 4u * (data[at + 1] + 2u) : 8u * (data[at + 1] + 1u);
+		uint32_t n = next == IPPROTO_AH ? 4u * (data[at + 1] + 2u) :
+						  8u * (data[at + 1] + 1u);
 
 		next = data[at];
 		at += n;

@@ -48,7 +48,8 @@ static bool regex_flags(struct rule_pattern *p, struct lexer *l)
 				c == 'm' ? PCRE2_MULTILINE : 0;
 
 		if (!flag || p->flags & flag)
-			return lex_error(l, l->pos, "flags behind a regular expression are i, s, m, "
+			return lex_error(l, l->pos,
+					 "flags behind a regular expression are i, s, m, "
 					 "each once");
 		p->flags |= flag;
 		l->pos++;
@@ -127,8 +128,8 @@ static bool split_with(struct rule *r, struct lexer *l, size_t at)
 		} else if (!group_ref(r, i, &group, &len)) {
 			return lex_error(l, at, "'$' is written $$; $1 or ${1} is a group");
 		} else if ((uint32_t)group > groups) {
-			return lex_error(l, at, "there is no group %d: the expression has %u", group,
-					 groups);
+			return lex_error(l, at, "there is no group %d: the expression has %u",
+					 group, groups);
 		} else {
 			add_part(r, group, 0, 0);
 		}
@@ -180,9 +181,11 @@ static bool parse_name(struct rules_builder *b, struct rule *r, struct lexer *l,
 	free(s);
 	r->named = true;
 	if (!ok)
-		return lex_error(l, start, "a name has 1 to 63 of the characters A-Z a-z 0-9 _ . -");
+		return lex_error(l, start,
+				 "a name has 1 to 63 of the characters A-Z a-z 0-9 _ . -");
 	e = name_take(&b->names, r->label, r->file, r->line, &ok);
-	return ok || lex_error(l, start, "name \"%s\" is taken by %s:%u", e->name, e->file, e->line);
+	return ok ||
+	       lex_error(l, start, "name \"%s\" is taken by %s:%u", e->name, e->file, e->line);
 }
 
 static bool parse_opts(struct rules_builder *b, struct rule *r, struct lexer *l)

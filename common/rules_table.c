@@ -49,7 +49,8 @@ static bool parse_prefix(struct rules_table *t, struct lexer *l)
 		return lex_error(l, at, "'%s' is no IPv%d address", text, p.version);
 	bits = slash ? strtoul(slash + 1, &end, 10) : max;
 	if (slash && (slash[1] < '0' || slash[1] > '9' || *end || bits > max))
-		return lex_error(l, at, "'/%s' is no length of an IPv%d prefix", slash + 1, p.version);
+		return lex_error(l, at, "'/%s' is no length of an IPv%d prefix", slash + 1,
+				 p.version);
 	p.bits = (uint8_t)bits;
 	if (host_bits(&p))
 		return lex_error(l, at, "'%s/%lu' has bits set behind the prefix", text, bits);
@@ -82,7 +83,8 @@ static void build4(struct rules_table *t)
 		uint32_t lo = be32(p->addr);
 
 		if (p->version == 4)
-			t->v4[n++] = (struct range4){ lo, lo | (uint32_t)(0xffffffffull >> p->bits) };
+			t->v4[n++] = (struct range4){ lo,
+						      lo | (uint32_t)(0xffffffffull >> p->bits) };
 	}
 	qsort(t->v4, n, sizeof(*t->v4), cmp4);
 	for (size_t i = 0; i < n; i++) {
@@ -104,7 +106,8 @@ static void build6(struct rules_table *t)
 		unsigned __int128 lo = load128(p->addr);
 
 		if (p->version == 6)
-			t->v6[n++] = (struct range6){ lo, p->bits < 128 ? lo | ones >> p->bits : lo };
+			t->v6[n++] = (struct range6){ lo,
+						      p->bits < 128 ? lo | ones >> p->bits : lo };
 	}
 	qsort(t->v6, n, sizeof(*t->v6), cmp6);
 	for (size_t i = 0; i < n; i++) {

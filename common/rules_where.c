@@ -27,9 +27,9 @@ static const struct {
 	const char *words;
 	const char *why;
 } refused[] = {
-	{ " ether link fddi tr tokenring wlan ppp slip vlan mpls pppoed pppoes llc type subtype dir "
-	  "direction addr1 addr2 addr3 addr4 lane oam oamf4 connectmsg metaconnect bcc sc ilmic vpi "
-	  "vci ra ta address1 address2 address3 address4 ",
+	{ " ether link fddi tr tokenring wlan ppp slip vlan mpls pppoed pppoes llc type subtype "
+	  "dir direction addr1 addr2 addr3 addr4 lane oam oamf4 connectmsg metaconnect bcc sc "
+	  "ilmic vpi vci ra ta address1 address2 address3 address4 ",
 	  "there is no link layer here: rules see the inner packet from its IP header on" },
 	{ " inbound outbound ifname on ifindex rnr rulenum reason rset ruleset srnr subrulenum "
 	  "action sid hmp sio opc dpc sls fisu lssu lsu msu slt ",
@@ -37,13 +37,11 @@ static const struct {
 	{ " geneve vxlan ",
 	  "the encapsulation is off already: rules see the inner packet, and 'endpoint' "
 	  "tests where it came through" },
-	{ " arp rarp atalk aarp decnet iso stp ipx netbeui lat moprc mopdl sca esis isis clnp es-is "
-	  "is-is ",
+	{ " arp rarp atalk aarp decnet iso stp ipx netbeui lat moprc mopdl sca esis isis clnp "
+	  "es-is is-is ",
 	  "packets here are IPv4 or IPv6" },
-	{ " protochain ",
-	  "extension headers are skipped for every rule: write 'proto'" },
-	{ " gateway ",
-	  "it needs look-ups of names, and none are made" },
+	{ " protochain ", "extension headers are skipped for every rule: write 'proto'" },
+	{ " gateway ", "it needs look-ups of names, and none are made" },
 };
 
 static bool in_list(const char *word, const char *const *list, size_t n)
@@ -102,8 +100,8 @@ static const char *next_word(struct words *w)
 		w->depth += *w->p == '[';
 		w->depth -= *w->p == ']' && w->depth;
 		start += escaped;
-		while (isalnum((unsigned char)start[n]) || (n && start[n] && strchr("-_.", start[n])) ||
-		       (start[n] == ':' && !w->depth))
+		while (isalnum((unsigned char)start[n]) ||
+		       (n && start[n] && strchr("-_.", start[n])) || (start[n] == ':' && !w->depth))
 			n++;
 		if (!n)
 			continue;
@@ -161,7 +159,9 @@ bool where_compile(pcap_t *pcap, struct rule *rule, struct lexer *l, const size_
 
 const char *where_warning(const char *expr)
 {
-	static const char *const v4_only[] = { "tcp[", "udp[", "sctp[", "tcp [", "udp [", "sctp [" };
+	static const char *const v4_only[] = {
+		"tcp[", "udp[", "sctp[", "tcp [", "udp [", "sctp ["
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(v4_only); i++)
 		if (strstr(expr, v4_only[i]))

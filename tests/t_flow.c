@@ -147,7 +147,8 @@ static void test_keys(void)
 	struct flow_key a, b;
 	bool way = flow_key(&a, 7, &p, one);
 
-	OK(way != flow_key(&b, 7, &q, back) && !memcmp(&a, &b, sizeof(a)), "both directions are one");
+	OK(way != flow_key(&b, 7, &q, back) && !memcmp(&a, &b, sizeof(a)),
+	   "both directions are one");
 	flow_key(&b, 8, &p, one);
 	OK(memcmp(&a, &b, sizeof(a)), "endpoints differ");
 	flow_key(&b, 7, &o, other);
@@ -156,7 +157,8 @@ static void test_keys(void)
 	put32(icmp + 12, 9);
 	put32(icmp + 16, 1);
 	OK(!packet_parse(&e, icmp, 56, LINKTYPE_RAW) && icmp_is_error(&e, icmp), "an ICMP error");
-	OK(flow_key_quoted(&b, 7, &e, icmp) && !memcmp(&a, &b, sizeof(a)), "leads to what it quotes");
+	OK(flow_key_quoted(&b, 7, &e, icmp) && !memcmp(&a, &b, sizeof(a)),
+	   "leads to what it quotes");
 	for (size_t len = 28; len < 56; len++) {
 		put16(icmp + 2, (uint16_t)len);
 		if (packet_parse(&e, icmp, len, LINKTYPE_RAW) || flow_key_quoted(&b, 7, &e, icmp))

@@ -49,8 +49,10 @@ static struct frame *packet(int version, uint8_t proto, uint16_t sport, uint16_t
 }
 
 static const char *const filters[] = {
-	"tcp", "udp", "icmp", "ip", "ip6", "icmp6", "tcp port 5", "udp port 5", "port 5", "dst port 6",
-	"src port 6", "tcp dst port 5 or udp src port 6", "not tcp port 5", "not port 5", "port not 5",
+	"tcp", "udp", "icmp", "ip", "ip6", "icmp6", "tcp port 5", "udp port 5", "port 5",
+	"dst port 6", "src port 6", "tcp dst port 5 or udp src port 6", "not tcp port 5",
+	"not port 5",
+	"port not 5",
 	"tcp and not src port 5", "portrange 4-5", "tcp portrange 5-5", "port 5 and port 6",
 	"src port 5 and dst port 6", "host 10.0.0.1", "src net 10.0.0.0/8 and port 6",
 	"ip proto 17", "ip6 proto 6", "proto 132", "proto 47", "tcp[0:2] = 5", "tcp[2:2] = 6",
@@ -60,7 +62,8 @@ static const char *const filters[] = {
 	"ip[20:2] = 5", "ip[20:2] + 1 = 6", "ip[22:2] = ip[20:2] + 1", "port 5 or host 10.0.0.2",
 	"tcp port 5 or icmp", "(tcp or udp) and (port 5 or port 7)", "ip[9] & 16 != 0",
 	"udp port 5 and udp[8] = 0", "sctp port 5", "ah or esp", "ip6 and not udp", "not ip",
-	"port domain or 5", "tcp or udp port 6", "ip6[40:2] + 0 = 5", "ip[2:2] > 80 and dst port 6",
+	"port domain or 5", "tcp or udp port 6", "ip6[40:2] + 0 = 5",
+	"ip[2:2] > 80 and dst port 6",
 };
 
 /* Each rule that matches must be among the candidates. */
@@ -111,12 +114,14 @@ static void test_index(void)
 					/* not as IPv6 extension header */
 					if (version == 6 && protos[i] == 51)
 						continue;
-					check_packet(&m, packet(version, protos[i], ports[s], ports[d]),
+					check_packet(&m,
+						     packet(version, protos[i], ports[s], ports[d]),
 						     &lost, &matches, &candidates);
 					all += ARRAY_SIZE(filters);
 				}
 	OK(!lost && matches > 1000, "the index lost none of %u matches", matches);
-	OK(candidates < all / 2, "%u candidates for %u matches, of %u pairs", candidates, matches, all);
+	OK(candidates < all / 2, "%u candidates for %u matches, of %u pairs", candidates, matches,
+	   all);
 	matcher_close(&m);
 }
 
@@ -132,8 +137,8 @@ static void test_ten_thousand(void)
 	struct rules *r;
 
 	for (int i = 0; i < 10000; i++)
-		fprintf(out, "drop where src net 10.%d.%d.0/24 and tcp dst port %d\n", i / 250, i % 250,
-			i + 1);
+		fprintf(out, "drop where src net 10.%d.%d.0/24 and tcp dst port %d\n", i / 250,
+			i % 250, i + 1);
 	fclose(out);
 	c = conf(RULES_FILTER, text);
 	r = rules_load(&c);
@@ -229,17 +234,20 @@ static int judge(struct matcher *m, struct frame *f)
 
 static void test_reload(void)
 {
-	struct rules_conf c = conf(RULES_FILTER, "drop where icmp\npass flow name \"a\" where udp dst "
+	struct rules_conf c = conf(RULES_FILTER,
+				   "drop where icmp\npass flow name \"a\" where udp dst "
 				   "port 5\npass flow name \"b\" where udp dst port 6\n");
 	struct matcher m;
 
 	matcher_open(&m, &c, rules_load(&c));
 	OK(judge(&m, packet(4, 17, 1, 5)) == 1 && judge(&m, packet(4, 17, 1, 5)) == 101, "kept");
 	OK(judge(&m, packet(4, 17, 1, 6)) == 2, "another flow");
-	m.conf.source[0].text = "pass flow name \"b\" where udp dst port 6 or tcp\ncount name \"new\"\n"
-		"pass flow name \"a\" where udp dst port 5\n";
+	m.conf.source[0]
+		.text = "pass flow name \"b\" where udp dst port 6 or tcp\ncount name \"new\"\n"
+			"pass flow name \"a\" where udp dst port 5\n";
 	OK(matcher_reload(&m), "reload");
-	OK(m.rules->rule[2].packets == 2 && m.rules->rule[0].packets == 1, "counters go on by name");
+	OK(m.rules->rule[2].packets == 2 && m.rules->rule[0].packets == 1,
+	   "counters go on by name");
 	OK(judge(&m, packet(4, 17, 1, 5)) == 102, "a decision follows its rule");
 	OK(judge(&m, packet(4, 17, 1, 6)) == 0, "that of a changed rule is made anew");
 	m.conf.err = NULL;
