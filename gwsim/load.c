@@ -102,8 +102,9 @@ static void pin(int cpu)
 /* What the generator could not read proves nothing of a rate: it counts against it here */
 static bool carried(const struct load_result *r, double percent_lost)
 {
-	return r->received &&
-	       100.0 * (double)(r->sent - MIN(r->sent, r->received)) <= percent_lost * (double)r->sent;
+	double unread = (double)(r->sent - MIN(r->sent, r->received));
+
+	return r->received && 100 * unread <= percent_lost * (double)r->sent;
 }
 
 /* Halve the span between a rate that loses too much and one that does not; @r becomes the
