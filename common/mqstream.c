@@ -112,7 +112,8 @@ struct mq_addr {
 	const char *path;
 };
 
-static void addr_parse(struct mq_addr *a, const char *spec, bool bind, const struct stream_conf *conf)
+static void addr_parse(struct mq_addr *a, const char *spec, bool bind,
+		       const struct stream_conf *conf)
 {
 	const char *s = spec, *rest;
 	int n;
@@ -212,7 +213,8 @@ static void unlock_path(const char *path, int fd)
 }
 
 /* Return: lock descriptor, or -1 where there is nothing to lock */
-static int attach(void *sock, const struct mq_addr *a, const char *spec, const struct stream_conf *conf)
+static int attach(void *sock, const struct mq_addr *a, const char *spec,
+		  const struct stream_conf *conf)
 {
 	int lock = -1;
 

@@ -25,7 +25,7 @@ struct file {
 struct got {
 	unsigned n;
 	enum cap_event last;
-	uint64_t offset;
+	uint64_t offset, sum;
 	char err[160];
 	struct {
 		uint64_t ts_ns, seq;
@@ -103,7 +103,8 @@ static void section(struct file *f)
 }
 
 /* @resol < 0: none; @offset 0: none */
-static void interface(struct file *f, uint16_t linktype, uint32_t snaplen, int resol, int64_t offset)
+static void interface(struct file *f, uint16_t linktype, uint32_t snaplen, int resol,
+		      int64_t offset)
 {
 	size_t at = block(f, BLOCK_IDB);
 	uint8_t r = (uint8_t)resol;
@@ -130,7 +131,8 @@ static void payload(struct file *f, uint32_t len)
 	pad(f);
 }
 
-static void enhanced(struct file *f, uint32_t id, uint64_t ts, uint32_t len, uint32_t orig, const char *comment)
+static void enhanced(struct file *f, uint32_t id, uint64_t ts, uint32_t len, uint32_t orig,
+		     const char *comment)
 {
 	size_t at = block(f, BLOCK_EPB);
 
@@ -209,7 +211,7 @@ static uint8_t *dup(const void *p, size_t n)
 
 static void note(struct got *g, struct frame *f)
 {
-	volatile uint8_t sum = 0;
+	uint64_t sum = 0;
 
 	for (uint32_t i = 0; i < f->len; i++)
 		sum += frame_data(f)[i];
@@ -217,6 +219,7 @@ static void note(struct got *g, struct frame *f)
 		sum += frame_at(f, f->opt_off)[i];
 	for (uint32_t i = 0; i < f->encap_len; i++)
 		sum += frame_encap(f)[i];
+	g->sum += sum;
 	if (g->n < PACKETS_MAX) {
 		g->p[g->n].ts_ns = f->ts_ns;
 		g->p[g->n].seq = f->seq;
@@ -528,7 +531,8 @@ static void test_options_bounded(void)
 	free(big);
 }
 
-static size_t write_sample(uint8_t *out, struct frame *f, enum cap_format format, const struct cap_hello *h)
+static size_t write_sample(uint8_t *out, struct frame *f, enum cap_format format,
+			   const struct cap_hello *h)
 {
 	struct cap_writer w = { .format = format, .name = "gwdecap:censor" };
 	size_t n = cap_write_header(&w, out, h);
