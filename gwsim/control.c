@@ -146,12 +146,14 @@ static void grant(int to, int net)
 		[CONTROL_USER] = "/proc/self/ns/user",
 		[CONTROL_MNT] = "/proc/self/ns/mnt",
 		[CONTROL_PID] = "/proc/self/ns/pid",
+		[CONTROL_ROOT] = "/",
 	};
 	int fds[CONTROL_FDS] = { [CONTROL_NET] = net };
 	bool ok = true;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		fds[i] = open(files[i], O_RDONLY | O_CLOEXEC);
+		if (files[i])
+			fds[i] = open(files[i], O_RDONLY | O_CLOEXEC);
 		ok = ok && fds[i] >= 0;
 	}
 	if (ok)
@@ -159,7 +161,7 @@ static void grant(int to, int net)
 	else
 		refuse(to, "its namespaces cannot be opened");
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++)
-		if (fds[i] >= 0)
+		if (files[i] && fds[i] >= 0)
 			close(fds[i]);
 }
 

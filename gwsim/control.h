@@ -11,7 +11,12 @@
 
 #include "sim.h"
 
-enum { CONTROL_USER, CONTROL_MNT, CONTROL_PID, CONTROL_NET, CONTROL_FDS };
+enum {
+	CONTROL_USER, CONTROL_MNT, CONTROL_PID, CONTROL_NET,
+	CONTROL_NAMESPACES,			/* those before are namespaces, to be entered so */
+	CONTROL_ROOT = CONTROL_NAMESPACES,	/* the root folder: a mount namespace has its own */
+	CONTROL_FDS
+};
 
 struct control;
 

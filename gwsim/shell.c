@@ -42,7 +42,7 @@ static void shell_set(void *ctx, int ch, const char *arg)
 		snprintf(sh->want.endpoint, sizeof(sh->want.endpoint), "%s", arg);
 }
 
-static const char *const namespaces[CONTROL_FDS] = { "user", "mnt", "pid", "net" };
+static const char *const namespaces[CONTROL_NAMESPACES] = { "user", "mnt", "pid", "net" };
 
 static bool is_ours(int fd, const char *name)
 {
@@ -58,15 +58,19 @@ static void join(const int *fds)
 	/* User first: it gives the right to join the others.  The working folder
 	 * is the caller's again afterwards, where the simulation has it too. */
 	char *cwd = getcwd(NULL, 0);
-	bool ours[CONTROL_FDS];
+	bool ours[CONTROL_NAMESPACES];
 
-	for (int i = 0; i < CONTROL_FDS; i++)
+	for (int i = 0; i < CONTROL_NAMESPACES; i++)
 		ours[i] = is_ours(fds[i], namespaces[i]);
-	for (int i = 0; i < CONTROL_FDS; i++) {
+	for (int i = 0; i < CONTROL_NAMESPACES; i++) {
 		if (!ours[i] && setns(fds[i], 0))
 			die("%s namespace: %m", namespaces[i]);
 		close(fds[i]);
 	}
+	/* A mount namespace is entered at its root, not at the chroot it was made in */
+	if (fchdir(fds[CONTROL_ROOT]) || chroot("."))
+		die("root folder: %m");
+	close(fds[CONTROL_ROOT]);
 	if (!cwd || chdir(cwd))
 		(void)!chdir("/");
 	free(cwd);

@@ -39,9 +39,12 @@ import traceback
 if os.geteuid() != 0:
     print("1..0 # SKIP needs root: network namespaces")
     sys.exit(0)
+# In a chroot that is no mount point nothing can be made private: it is already then, or is not
+PROPAGATION = "unchanged" if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL,
+                                            check=False).returncode else "private"
 if os.environ.get("GW_DOCS_T") != "in":     # whatever is left over ends with this namespace
     os.environ["GW_DOCS_T"] = "in"
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
+    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", PROPAGATION, "--pid", "--fork", "--kill-child",
                           "--mount-proc", "--", sys.executable, os.path.abspath(__file__)] + sys.argv[1:])
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -341,7 +344,7 @@ def run_files(where, text, fixture):
     place = Place(fixture)
     if fixture == "units":
         write(place.dir + "/units.sh", text)
-        text = f"cp -a /etc {place.dir}/etc\nexec unshare --mount sh -ec " \
+        text = f"cp -a /etc {place.dir}/etc\nexec unshare --mount --propagation {PROPAGATION} sh -ec " \
                f"'mount --bind {place.dir}/etc /etc; . {place.dir}/units.sh'\n"
     proc = place.start(text)
     try:
