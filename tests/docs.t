@@ -39,13 +39,15 @@ import traceback
 if os.geteuid() != 0:
     print("1..0 # SKIP needs root: network namespaces")
     sys.exit(0)
-# In a chroot that is no mount point nothing can be made private: it is already then, or is not
-PROPAGATION = "unchanged" if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL,
-                                            check=False).returncode else "private"
 if os.environ.get("GW_DOCS_T") != "in":     # whatever is left over ends with this namespace
     os.environ["GW_DOCS_T"] = "in"
-    os.execvp("unshare", ["unshare", "--net", "--mount", "--propagation", PROPAGATION, "--pid", "--fork", "--kill-child",
-                          "--mount-proc", "--", sys.executable, os.path.abspath(__file__)] + sys.argv[1:])
+    cmd = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
+           sys.executable, os.path.abspath(__file__)] + sys.argv[1:]
+    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        # a chroot whose folder is no mount point: make it one
+        cmd = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c",
+               'mount --rbind / /mnt && exec chroot /mnt "$@"', "sh"] + cmd
+    os.execvp("unshare", cmd)
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("GW_BIN", TOP + "/build/bin")
@@ -344,7 +346,7 @@ def run_files(where, text, fixture):
     place = Place(fixture)
     if fixture == "units":
         write(place.dir + "/units.sh", text)
-        text = f"cp -a /etc {place.dir}/etc\nexec unshare --mount --propagation {PROPAGATION} sh -ec " \
+        text = f"cp -a /etc {place.dir}/etc\nexec unshare --mount sh -ec " \
                f"'mount --bind {place.dir}/etc /etc; . {place.dir}/units.sh'\n"
     proc = place.start(text)
     try:
