@@ -96,14 +96,19 @@ void priv_drop(const struct priv *p)
 #endif
 }
 
-int rundir_path(const char *chain, char *out, size_t size)
+bool rundir_system(void)
+{
+	return geteuid() == 0 && !access("/run", W_OK);
+}
+
+int rundir_path(bool system, const char *chain, char *out, size_t size)
 {
 	const char *run = getenv("GW_RUN"), *xdg = getenv("XDG_RUNTIME_DIR");
 	int n;
 
 	if (run && *run)
 		n = snprintf(out, size, "%s", run);
-	else if (geteuid() == 0 && !access("/run", W_OK))
+	else if (system)
 		n = snprintf(out, size, "/run/gwtools/%s", chain);
 	else if (xdg && *xdg)
 		n = snprintf(out, size, "%s/gwtools/%s", xdg, chain);

@@ -9,6 +9,7 @@
 #ifndef GW_PRIV_H
 #define GW_PRIV_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /**
@@ -41,14 +42,20 @@ void priv_no_new(void);
 void priv_drop(const struct priv *p);
 
 /**
- * rundir_path() - Run folder of a chain: $GW_RUN, else /run/gwtools/CHAIN (root, but
- * not where root is so in a user namespace only),
+ * rundir_system() - Do run folders lie in /run/gwtools: are we root, and not in a user
+ * namespace only?  To be asked before priv_drop()
+ */
+bool rundir_system(void);
+
+/**
+ * rundir_path() - Run folder of a chain: $GW_RUN, else /run/gwtools/CHAIN (system),
  * else $XDG_RUNTIME_DIR/gwtools/CHAIN, else /tmp/gwtools-UID/CHAIN
+ * @system:	What rundir_system() said at the start
  * @out:	Written, NUL-terminated
  *
  * Return: 0, or -ENAMETOOLONG
  */
-int rundir_path(const char *chain, char *out, size_t size);
+int rundir_path(bool system, const char *chain, char *out, size_t size);
 
 /**
  * rundir_open() - Make the run folder if it is missing, hand it to @p, open it

@@ -156,7 +156,8 @@ void stage_open(struct stage *st)
 	randombytes_buf(&st->stream.nonce, sizeof(st->stream.nonce));
 	signal(SIGPIPE, SIG_IGN);
 	st->priv = priv_lookup(st->conf.user);
-	err = rundir_path(st->conf.chain, st->run_path, sizeof(st->run_path));
+	st->run_system = rundir_system();
+	err = rundir_path(st->run_system, st->conf.chain, st->run_path, sizeof(st->run_path));
 	if (err)
 		die_conf("run folder: %s", strerror(-err));
 	if (wants_rundir(st)) {
@@ -203,7 +204,7 @@ static void go_live(struct stage *st)
 	struct stats was = st->stats;
 
 	st->live = st->stream.live = true;
-	if (!rundir_path(st->stream.chain, st->run_path, sizeof(st->run_path)))
+	if (!rundir_path(st->run_system, st->stream.chain, st->run_path, sizeof(st->run_path)))
 		st->run_fd = rundir_open(st->run_path, &st->priv);
 	if (st->run_fd < 0) {
 		log_notice("%s: %s: this stage is not seen by gwhealth", st->run_path,

@@ -119,6 +119,7 @@ struct stage {
 	uint64_t stop_at_ns;
 	uint64_t replies;
 	uint64_t inherited;		/* a crashed predecessor's burst */
+	bool run_system;		/* as it was before privileges went */
 	char run_path[200];
 };
 

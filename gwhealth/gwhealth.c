@@ -126,7 +126,7 @@ static void parse(struct health *h, int argc, char **argv)
 		h->chain = "default";
 	if (!chain_name_ok(h->chain))
 		die_usage("--chain: '%s' is no name for a chain", h->chain);
-	if (rundir_path(h->chain, h->dir, sizeof(h->dir)))
+	if (rundir_path(rundir_system(), h->chain, h->dir, sizeof(h->dir)))
 		die_usage("--chain: the path of its run folder is too long");
 	h->survey.dir = h->dir;
 }

@@ -6,7 +6,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 top=$(dirname "$here")
 work=$(mktemp -d /tmp/gwlive.XXXXXX)
-trap 'rm -rf "$work"' EXIT
+trap 'rm -rf "$work" "/run/gwtools/live$$"' EXIT
 trap 'exit 1' INT TERM
 chmod 755 "$work"
 cp "$here/h_sizes.py" "$top/examples/censor-filter.rules" "$top/examples/censor-mangle.rules" "$work"
@@ -85,4 +85,11 @@ for s in gwcap gwdecap gwfilter gwmangle gwinject; do
 		END { exit !ok }' "$s.log"
 	ok $? "$s: in + made = out + dropped + uncertain" "$s.log"
 done
+
+# Without GW_RUN: stages behind a pipe learn late that the chain is live, as another user by then
+env -u GW_RUN GW_CHAIN="live$$" timeout 60 gwsim run --health http:8080/ --wait 5s --in appliance \
+	--appliance 'gwhealth -l :8080 & gwcap -I eth0 --peer auto | gwdecap | gwinject -I eth0' \
+	-- curl -s http://127.0.0.1:8080/ >folder.out 2>folder.log
+grep -q '^ok: gwcap gwdecap gwinject$' folder.out
+ok $? "all stages have their pages in the one run folder of root's chain" folder.log
 echo "1..$n"
