@@ -14,6 +14,7 @@ iface=$1 filter=$2 mangle=$3 peer=${4:-auto}
 # Wait for a process, also when a signal interrupts the waiting
 await() { # PID
 	rc=0
+	wait "$1" || rc=$?
 	while kill -0 "$1" 2>/dev/null; do
 		rc=0
 		wait "$1" || rc=$?
@@ -21,29 +22,32 @@ await() { # PID
 	return "$rc"
 }
 
-# Start a stage again whenever it ends, until SIGTERM.  Status 2 is its configuration: give up.
+# Start a stage again whenever it ends, until SIGTERM.  Status 2 is its configuration, 126 and 127
+# are the shell's: give up, all of it (SIGUSR1).
 keep() { # first|later COMMAND...
 	kind=$1 stop='' pid=''
 	shift
 	# The source is told to end, the others end with its stream.  Once: a second signal
 	# makes a stage leave at once.
 	trap '[ -n "$stop" ] || { stop=yes; [ $kind = later ] || kill $pid 2>/dev/null; } || :' TERM
+	trap '[ -n "$stop" ] || { stop=yes; kill $pid 2>/dev/null; } || :' USR1
 	while [ -z "$stop" ]; do
 		setsid "$@" &
 		pid=$!
 		rc=0
 		await "$pid" || rc=$?
-		[ "$rc" -ne 2 ] || { kill $$; exit 2; }
+		case $rc in 2 | 126 | 127) kill -s USR1 $$; exit 2 ;; esac
 		[ -n "$stop" ] || sleep 0.2
 	done
 }
 
-pids=
+pids='' how=''
 run() {
 	keep "$@" &
 	pids="$pids $!"
 }
-trap 'kill $pids 2>/dev/null || :' INT TERM
+trap 'how=TERM; kill $pids 2>/dev/null || :' INT TERM
+trap 'how=USR1; kill -s USR1 $pids 2>/dev/null || :' USR1
 
 run later gwinject -i ipc://inject -I "$iface"
 run later gwmangle -i ipc://mangle -f "$mangle" -o ipc://inject
@@ -51,6 +55,8 @@ run later gwfilter -i ipc://filter -f "$filter" -o ipc://mangle
 run later gwdecap -i ipc://decap -o ipc://filter
 run first gwcap -I "$iface" --peer "$peer" -o ipc://decap
 run first gwhealth -l :8080 --admin 127.0.0.1:9681 --drain 0s
+# shellcheck disable=SC2086 # a list
+[ -z "$how" ] || kill -s "$how" $pids 2>/dev/null || :	# it came while they were started
 
 status=0
 for pid in $pids; do
