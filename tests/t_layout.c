@@ -178,7 +178,7 @@ static void hello_and_end(void)
 		.old_nonce = 0x5152535455565758, .old_packets = 0x6162636465666768,
 		.chain = "lab", .prog = "gwfilter", .as = "x",
 	};
-	static const struct value hello[] = {
+	const struct value hello[] = {
 		{ "version", HELLO_VERSION }, { "flags", 1 }, { "zero", 0 }, { "nonce", h.nonce },
 		{ "message", h.message }, { "packets", h.packets },
 		{ "old_nonce", h.old_nonce }, { "old_packets", h.old_packets },
