@@ -454,6 +454,7 @@ static bool work(struct stage *st, struct frame **burst, int n)
 	if (st->live && live)
 		note_latency(st, f[0]);
 	account(st, f, live);
+	st->stats.page->hand = 0;
 	return ok;
 }
 

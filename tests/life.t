@@ -154,6 +154,27 @@ def test_detach():
     ok(not left, "and nothing is left in the run folder", left)
 
 
+def test_killed_idle():
+    """A stage killed while nothing is in its hand: its successor inherits no loss"""
+    inject = Proc("gwinject", "-i", "ipc://k2", "-o", path("idle.pcapng"))
+    decap = Proc("gwdecap", "-i", "ipc://k1", "-o", "ipc://k2")
+    feed, (cap,) = pipeline(["gwcap", "-o", "ipc://k1"], data=SMALL_BYTES[:32768])
+    until(lambda: os.path.exists(path("idle.pcapng")) and os.stat(path("idle.pcapng")).st_size > 4096)
+    time.sleep(0.3)
+    decap.signal(signal.SIGKILL)
+    decap.wait()
+    again = Proc("gwdecap", "-i", "ipc://k1", "-o", "ipc://k2")
+    rest = SMALL_BYTES[32768:]
+    while rest:
+        rest = rest[os.write(feed, rest[:4096]):]
+    os.close(feed)
+    got = [x.wait(20) for x in (cap, again, inject)]
+    a, b = account(inject.stderr()), account(again.stderr())
+    ok(got == [0, 0, 0] and a.into == SMALL and not a.lost and b.balances() and not b.dropped,
+       "killed with empty hands: nothing is lost, and its successor does not say so", got,
+       notes(cap, again, inject))
+
+
 def test_leaving_at_once():
     """Nobody takes what a stage has: it must not wait for ever, and its account is right"""
     r, w = os.pipe()
