@@ -399,8 +399,7 @@ static int bytes_end(struct tx *tx, enum tx_end how)
 	if (!b->end_written) {
 		tx_header(b);
 		b->end += cap_write_iface(&b->w, b->buf + b->end, LINKTYPE_RAW);
-		if (how != TX_DETACH)
-			b->end += cap_write_end(&b->w, b->buf + b->end, tx->packets, how == TX_ABORT);
+		b->end += cap_write_end(&b->w, b->buf + b->end, tx->packets, how == TX_ABORT);
 		b->end_written = true;
 	}
 	return bytes_flush(tx);

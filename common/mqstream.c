@@ -375,6 +375,14 @@ static bool over(const struct mq_rx *m)
 	       (m->reader.padding && m->reader.hello.nonce == m->ended_nonce[m->inputs - 1]);
 }
 
+/* Nothing more is taken: did the stream end, or do we leave it? */
+static int last_word(const struct mq_rx *m)
+{
+	if (m->ended < m->inputs)
+		return RX_LEFT;
+	return m->aborted ? RX_ABORT : RX_END;
+}
+
 static int mq_recv(struct rx *rx, struct frame **f, int max)
 {
 	struct mq_rx *m = (struct mq_rx *)rx;
@@ -384,14 +392,12 @@ static int mq_recv(struct rx *rx, struct frame **f, int max)
 		n = msg_parse(m, f, max);
 		if (n)
 			return n;
-		if (over(m))
-			return m->aborted ? RX_ABORT : RX_END;
-		if (!m->last)
-			return RX_END;
+		if (over(m) || !m->last)
+			return last_word(m);
 		if (zmq_msg_recv(&m->msg, m->sock, ZMQ_DONTWAIT) < 0) {
 			if (errno == EINTR)
 				continue;
-			return m->last > 0 ? RX_END : RX_AGAIN;
+			return m->last > 0 ? last_word(m) : RX_AGAIN;
 		}
 		if (m->last > 0)
 			m->last--;

@@ -503,13 +503,26 @@ static bool rest(struct stage *st)
 
 /* --- the end -------------------------------------------------------------- */
 
-static bool finish_outputs(struct stage *st, enum tx_end how)
+/* The mark an output ends with.  A stage between ZeroMQ streams that was told to stop
+ * leaves both ends to its successor; nobody can go on with a file or a pipe. */
+static enum tx_end mark(const struct stage *st, const struct tx *tx, int state)
+{
+	bool left = state == RX_LEFT || (st->leaving && is_kind(st->rx->kind, "zmq"));
+
+	if (left && is_kind(tx->kind, "zmq") && !own_end(st))
+		return TX_DETACH;
+	return st->leaving || (state != RX_END && state != RX_LEFT) ? TX_ABORT : TX_END;
+}
+
+static bool finish_outputs(struct stage *st, int state)
 {
 	struct pollfd fds[STREAM_POLL_MAX + 1];
 	bool ok = true;
 	int err;
 
 	for (unsigned t = 0; t < st->ntx; t++) {
+		enum tx_end how = mark(st, st->tx[t], state);
+
 		while ((err = tx_end(st->tx[t], how)) == -EAGAIN && !st->leaving)
 			sleep_on(st, fds, tx_poll(st->tx[t], fds));
 		if (err == -EAGAIN)
@@ -547,16 +560,12 @@ static void summary(struct stage *st)
 
 static int finish(struct stage *st, int state)
 {
-	bool detach = st->signals && (state == RX_END || st->leaving) &&
-		      is_kind(st->rx->kind, "zmq") && !own_end(st);
-	enum tx_end how = detach ? TX_DETACH :
-			  state != RX_END || st->leaving ? TX_ABORT : TX_END;
-	bool ok;
+	bool ok = state == RX_END || state == RX_LEFT;
 
 	learn(st, true);
 	if (st->ops->done)
 		st->ops->done(st);
-	ok = finish_outputs(st, how);
+	ok &= finish_outputs(st, state);
 	publish(st);
 	if (st->ops->tick)
 		st->ops->tick(st);
@@ -569,7 +578,7 @@ static int finish(struct stage *st, int state)
 	rx_close(st->rx);		/* a successor may come, ... */
 	for (unsigned t = 0; t < st->ntx; t++)
 		tx_close(st->tx[t]);	/* ... while our last messages leave */
-	return how != TX_ABORT && !st->leaving && ok ? EXIT_SUCCESS : EXIT_RUNTIME;
+	return ok && !st->leaving ? EXIT_SUCCESS : EXIT_RUNTIME;
 }
 
 int stage_run(struct stage *st)

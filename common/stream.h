@@ -38,6 +38,7 @@ enum rx_state {
 	RX_END		= -1,	/* every producer ended in order, or a foreign file ended */
 	RX_ABORT	= -2,	/* the upstream died or its stream is cut; it was logged */
 	RX_FAIL		= -3,	/* our own failure, logged */
+	RX_LEFT		= -4,	/* told to stop, and more would come: a successor's */
 };
 
 /**
@@ -110,7 +111,7 @@ static inline int rx_poll(struct rx *rx, struct pollfd *fds)
 enum tx_end {
 	TX_END,		/* the stream ended in order */
 	TX_ABORT,	/* it did not */
-	TX_DETACH,	/* no mark: a successor of ours goes on with it */
+	TX_DETACH,	/* ZeroMQ: no mark, a successor of ours goes on with it */
 	TX_LEAVE,	/* no mark, no waiting: what is still buffered counts as uncertain */
 };
 

@@ -154,6 +154,30 @@ def test_detach():
     ok(not left, "and nothing is left in the run folder", left)
 
 
+def test_recorder():
+    """What a ZeroMQ stage that is told to stop has written to a file or a pipe is whole"""
+    out, piped = path("recorder.pcapng"), path("piped.pcapng")
+    decap = Proc("gwdecap", "-i", "ipc://r1", "-o", out)
+    feed, (cap,) = pipeline(["gwcap", "-o", "ipc://r1"], data=SMALL_BYTES[:32768])
+    until(lambda: os.path.exists(out) and os.stat(out).st_size > 4096)
+    decap.signal(signal.SIGINT)
+    ok(decap.wait(10) == 0 and len(packets_of(out) or []) == account(decap.stderr()).out > 0,
+       "a recorder told to stop leaves a file that ends in order", notes(decap), run("h_dump", out)[2])
+    r, w = os.pipe()
+    decap = Proc("gwdecap", "-i", "ipc://r1", stdout=w)
+    inject = Proc("gwinject", "-o", piped, stdin=r)
+    os.close(w)
+    os.close(r)
+    os.write(feed, SMALL_BYTES[32768:65536])
+    until(lambda: os.path.exists(piped) and os.stat(piped).st_size > 4096)
+    decap.signal(signal.SIGTERM)
+    got = [decap.wait(10), inject.wait(10)]
+    ok(got == [0, 0] and account(inject.stderr()).into == account(decap.stderr()).out > 0,
+       "and the stage behind its pipe ends in order too", got, notes(decap, inject))
+    os.close(feed)
+    cap.signal(signal.SIGKILL)
+
+
 def test_killed_idle():
     """A stage killed while nothing is in its hand: its successor inherits no loss"""
     inject = Proc("gwinject", "-i", "ipc://k2", "-o", path("idle.pcapng"))
