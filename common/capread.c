@@ -7,7 +7,7 @@
 
 #include "capfile.h"
 #include "capformat.h"
-#include "log.h"
+#include "priv.h"
 
 static uint16_t rd16(const struct cap_reader *r, const uint8_t *p)
 {
@@ -222,6 +222,7 @@ static enum cap_event take_idb(struct cap_reader *r, const uint8_t *b, size_t bo
 	return CAP_MORE;
 }
 
+/* A chain's name names its run folder: nothing but a plain name, or none */
 static bool take_name(const uint8_t **p, const uint8_t *end, char *out)
 {
 	size_t len;
@@ -231,13 +232,10 @@ static bool take_name(const uint8_t **p, const uint8_t *end, char *out)
 	len = *(*p)++;
 	if (len >= CAP_NAME_MAX || len > (size_t)(end - *p))
 		return false;
-	for (size_t i = 0; i < len; i++)
-		if ((*p)[i] <= ' ' || (*p)[i] > '~' || (*p)[i] == '/')
-			return false;
 	memset(out, 0, CAP_NAME_MAX);
 	memcpy(out, *p, len);
 	*p += len;
-	return true;
+	return !len || (strlen(out) == len && chain_name_ok(out));
 }
 
 static enum cap_event take_hello(struct cap_reader *r, const uint8_t *b, size_t body)

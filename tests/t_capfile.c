@@ -723,6 +723,30 @@ static void every_flip(const struct file *f, const char *what)
 	OK(!bad && errors && errors < tried, "%s: %u corruptions, %u found broken", what, tried, errors);
 }
 
+/* A chain's name becomes the name of a folder */
+static void test_names(void)
+{
+	static const struct { const char *name; bool good; } names[] = {
+		{ "default", true }, { "", true }, { "a.b-c_9", true }, { "..", false },
+		{ ".hidden", false }, { "a/b", false }, { "../up", false }, { "a b", false },
+		{ "a\"b", false },
+	};
+	struct frame **pool = frame_pool_new(1, 4096);
+
+	fill(pool[0], 30, 82);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		struct cap_hello h = { .prog = "gwcap" };
+		struct file f = { .be = false };
+		struct got g;
+
+		strcpy(h.chain, names[i].name);
+		f.n = write_sample(f.b, pool[0], CAP_PCAPNG, &h);
+		read_all(&g, &f);
+		OK((g.last != CAP_ERROR) == names[i].good, "a hello of chain '%s': %s", names[i].name, g.err);
+	}
+	frame_pool_free(pool);
+}
+
 static void test_hostile(void)
 {
 	struct cap_hello h = { .chain = "default", .prog = "gwcap", .as = "x" };
@@ -759,6 +783,7 @@ int main(void)
 	test_round_trip();
 	test_foreign_options();
 	test_libpcap_reads_ours();
+	test_names();
 	test_hostile();
 	return tap_done();
 }
