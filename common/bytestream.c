@@ -43,8 +43,12 @@ static const char *spec_name(const char *spec, const char *dash)
 static void own_description(int fd, int mode, const char *name)
 {
 	char path[32];
-	int again, flags;
+	int again, flags = fcntl(fd, F_GETFL), way = flags & O_ACCMODE;
 
+	if (flags < 0 || (way != O_RDWR && way != mode)) {
+		errno = EBADF;
+		die("%s: %m", name);
+	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
 	again = open(path, mode | O_NONBLOCK | O_CLOEXEC);
 	if (again >= 0) {
@@ -53,8 +57,7 @@ static void own_description(int fd, int mode, const char *name)
 		close(again);
 		return;
 	}
-	flags = fcntl(fd, F_GETFL);
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK))
+	if (fcntl(fd, F_SETFL, flags | O_NONBLOCK))
 		die("%s: %m", name);
 }
 

@@ -113,6 +113,14 @@ void log_limited(struct log_site *site, uint64_t now_ns, enum log_level level,
 	va_end(ap);
 }
 
+int log_stdout(void)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return EXIT_SUCCESS;
+	log_error("stdout: %m");
+	return EXIT_RUNTIME;
+}
+
 void die(const char *fmt, ...)
 {
 	va_list ap;

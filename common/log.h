@@ -55,6 +55,13 @@ void log_limited(struct log_site *site, uint64_t now_ns, enum log_level level,
 #define EXIT_USAGE	2	/* usage or configuration */
 
 /**
+ * log_stdout() - Flush what was printed; say so if it could not be written
+ *
+ * Return: EXIT_SUCCESS or EXIT_RUNTIME
+ */
+int log_stdout(void);
+
+/**
  * die() - Log an error and exit 1: set-up only
  */
 void die(const char *fmt, ...) __attribute__((format(printf, 1, 2), noreturn));

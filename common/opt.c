@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "log.h"
 #include "opt.h"
@@ -16,6 +18,17 @@ static const struct opt builtin[] = {
 	{ "version", 'V', NULL, "show the version and exit" },
 	{ NULL, 0, NULL, NULL }
 };
+
+/* A standard descriptor that is closed stays unusable, instead of becoming the first file
+ * that is opened: read or written, it fails. */
+static void guard_standard(void)
+{
+	static const int way[] = { O_WRONLY, O_RDONLY, O_RDONLY };
+
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", way[fd]) < 0)
+			exit(EXIT_RUNTIME);
+}
 
 static void print_opts(const struct opt *o)
 {
@@ -52,7 +65,7 @@ print_help(const char *prog, const char *synopsis, const char *summary,
 	}
 	putchar('\n');
 	print_opts(builtin);
-	exit(fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS);
+	exit(log_stdout());
 }
 
 struct table {
@@ -83,6 +96,7 @@ int opt_parse(const char *prog, const char *synopsis, const char *summary,
 	static struct table t;
 	int ch;
 
+	guard_standard();
 	log_open(prog);
 	t = (struct table){ .n = 0 };
 	for (const struct opt_group *g = groups; g->opts; g++)
@@ -94,7 +108,7 @@ int opt_parse(const char *prog, const char *synopsis, const char *summary,
 			print_help(prog, synopsis, summary, groups);
 		if (ch == 'V') {
 			printf("%s %s\n", prog, GW_VERSION);
-			exit(fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS);
+			exit(log_stdout());
 		}
 		if (ch == '?' || !t.owner[ch]) {	/* getopt said what is wrong */
 			fprintf(stderr, "usage: %s %s\nTry '%s --help'.\n", prog,

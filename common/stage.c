@@ -424,6 +424,17 @@ static void warn_geneve(struct stage *st, struct frame **f, int n)
 	}
 }
 
+/* Lines on stdout are an output too; false: nobody takes them any more */
+static bool print_ok(struct stage *st)
+{
+	if (st->print_to != stdout || !ferror(stdout))
+		return true;
+	if (!st->print_failed)
+		log_error("stdout: %m");
+	st->print_failed = true;
+	return false;
+}
+
 /* Return: false when an output is gone */
 static bool work(struct stage *st, struct frame **burst, int n)
 {
@@ -450,7 +461,7 @@ static bool work(struct stage *st, struct frame **burst, int n)
 		for (int i = 0; i < live; i++)
 			if (!f[i]->verdict)
 				st->ops->print(st, f[i], st->print_to);
-	ok = give(st, f, live);
+	ok = give(st, f, live) && print_ok(st);
 	if (st->live && live)
 		note_latency(st, f[0]);
 	account(st, f, live);
@@ -484,6 +495,8 @@ static bool rest(struct stage *st)
 	learn(st, false);
 	if (st->print_to)
 		fflush(st->print_to);
+	if (!print_ok(st))
+		return false;
 	if (st->ops->idle)
 		st->ops->idle(st);
 	fds_in = n = rx_poll(st->rx, fds);
@@ -570,8 +583,9 @@ static int finish(struct stage *st, int state)
 	if (st->ops->tick)
 		st->ops->tick(st);
 	account(st, NULL, 0);
-	if (st->print_to && fflush(st->print_to))
-		ok = false;
+	if (st->print_to)
+		fflush(st->print_to);
+	ok &= print_ok(st);
 	if (!st->conf.quiet)
 		summary(st);
 	stats_close(&st->stats);

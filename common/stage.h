@@ -114,6 +114,7 @@ struct stage {
 	bool leaving;
 	bool live;
 	bool warned_geneve;
+	bool print_failed;
 	uint64_t next_tick_ns;
 	uint64_t next_look_ns;
 	uint64_t stop_at_ns;

@@ -21,7 +21,7 @@ static int check(const struct rules_conf *c, struct rules *r)
 {
 	rules_check(c, r);
 	rules_free(r);
-	return fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS;
+	return log_stdout();
 }
 
 int main(int argc, char **argv)

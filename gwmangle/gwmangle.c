@@ -179,7 +179,7 @@ static struct rules *load(struct mangle *g)
 	if (g->conf.check) {
 		rules_check(&g->conf, r);
 		rules_free(r);
-		exit(EXIT_SUCCESS);
+		exit(log_stdout());
 	}
 	return r;
 }

@@ -115,9 +115,9 @@ static void set(void *ctx, int ch, const char *arg)
 	case OPT_SEED: c->seed = opt_u64("--seed", arg, 0, UINT32_MAX); break;
 	case OPT_JUNIT: c->junit = arg; break;
 	case OPT_PCAP: c->pcap = arg; break;
-	case OPT_LIST: doc_list(); exit(EXIT_SUCCESS);
+	case OPT_LIST: doc_list(); exit(log_stdout());
 	case OPT_EXPLAIN: exit(doc_explain(arg));
-	case OPT_MDOC: doc_mdoc(); exit(EXIT_SUCCESS);
+	case OPT_MDOC: doc_mdoc(); exit(log_stdout());
 	}
 }
 

@@ -33,7 +33,7 @@ int doc_explain(const char *id)
 		printf("%s: %s\n\n%s\n\nLevel: %s\nProvenance: %c, %s\nSource: %s\n", t->id,
 		       t->title, t->text, conform_level(t->level), t->prov, prov_text(t->prov),
 		       t->source);
-		return EXIT_SUCCESS;
+		return log_stdout();
 	}
 	log_error("no test has the id '%s'", id);
 	return EXIT_USAGE;

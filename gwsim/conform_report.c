@@ -280,7 +280,7 @@ int report_close(struct report *r)
 		err = junit_write(r);
 	if (err)
 		log_error("%s: %s", r->conf->junit, strerror(-err));
-	return r->failed || err || fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS;
+	return log_stdout() || r->failed || err ? EXIT_RUNTIME : EXIT_SUCCESS;
 }
 
 void report_free(struct report *r)

@@ -42,11 +42,11 @@ int main(int argc, char **argv)
 	log_open("gwsim");
 	if (!strcmp(name, "-h") || !strcmp(name, "--help")) {
 		usage(stdout);
-		return fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS;
+		return log_stdout();
 	}
 	if (!strcmp(name, "-V") || !strcmp(name, "--version")) {
 		printf("gwsim %s\n", GW_VERSION);
-		return fflush(stdout) ? EXIT_RUNTIME : EXIT_SUCCESS;
+		return log_stdout();
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
 		if (!strcmp(name, commands[i].name))

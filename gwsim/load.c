@@ -156,7 +156,7 @@ static int load_measure(struct target *t, const struct load_conf *c)
 		whole = c->find_loss < 0 ? load_run(l, c->rate, c->time_ms, c->count, r)
 					 : find_max(l, c, r);
 		load_print(r, c->form);
-		status = whole && r->received && !fflush(stdout) ? EXIT_SUCCESS : EXIT_RUNTIME;
+		status = !log_stdout() && whole && r->received ? EXIT_SUCCESS : EXIT_RUNTIME;
 	}
 	load_free(l);
 	free(r);

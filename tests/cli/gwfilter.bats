@@ -190,3 +190,28 @@ RULES
 	[ "$status" -eq 0 ]
 	[ "${#lines[@]}" -eq 10000 ]
 }
+
+@test "an output that cannot be written is told, whatever was to be printed" {
+	gwdecap -q -i "$root/examples/trace.pcap" -o inner.pcapng
+	for what in --help --version '-n -e pass' '-i inner.pcapng' '-i inner.pcapng --print'; do
+		run sh -c "gwfilter $what 2>&1 >/dev/full"
+		[ "$status" -eq 1 ]
+		[[ "$output" == *"gwfilter: error: stdout: No space left on device"* ]]
+		run sh -c "gwfilter $what 2>&1 >&-"
+		[ "$status" -eq 1 ]
+		[[ "$output" == *"gwfilter: error: stdout: Bad file descriptor"* ]]
+	done
+	run sh -c 'gwfilter 2>&1 <&- >/dev/null'
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"gwfilter: error: stdin: Bad file descriptor"* ]]
+}
+
+@test "--print ends with its reader, and reads no further" {
+	mkfifo never
+	exec 9<>never
+	gwdecap -q -i "$root/examples/trace.pcap" >&9 &
+	run timeout 20 sh -c 'gwfilter --print 2>err <never | true; cat err'
+	exec 9>&-
+	wait
+	[[ "$output" == *"gwfilter: error: stdout: Broken pipe"* ]]
+}
