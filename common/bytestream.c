@@ -311,7 +311,7 @@ static void tx_header(struct bytes_tx *b)
 {
 	struct cap_hello h;
 
-	if (b->header_written || !b->conf->chain[0])
+	if (b->header_written || !b->conf->settled)
 		return;
 	stream_hello(&h, b->conf, 0, 0);
 	b->end += cap_write_header(&b->w, b->buf + b->end, &h);

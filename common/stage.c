@@ -41,7 +41,7 @@ static uint64_t *counters(struct stage *st)
 
 /* --- set-up --------------------------------------------------------------- */
 
-/* The chain's name is known: outputs may say hello */
+/* The chain's name is known */
 static void settle_chain(struct stage *st, const char *name)
 {
 	if (!st->stream.chain[0])
@@ -170,6 +170,7 @@ void stage_open(struct stage *st)
 		memcpy(st->stream.chain, st->conf.chain, CAP_NAME_MAX);
 	open_streams(st);
 	st->stream.live = is_kind(st->rx->kind, "iface");
+	st->stream.settled = st->flags & STAGE_SOURCE;
 	open_page(st);
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
@@ -220,13 +221,16 @@ static void go_live(struct stage *st)
 	start_line(st);
 }
 
-/* A hello told the chain's name, or packets came without one */
+/* A hello told whom we follow, or packets came without one: outputs may say hello */
 static void learn(struct stage *st, bool packets)
 {
 	struct rx *rx = st->rx;
 
-	if (unlikely(!st->stream.chain[0]) && (packets || rx->chain[0]))
+	if (unlikely(!st->stream.settled) && (packets || rx->chain[0])) {
 		settle_chain(st, rx->chain[0] ? rx->chain : st->conf.chain);
+		st->stream.settled = true;
+	}
+	st->stream.live |= rx->live;
 	if (unlikely(rx->live && !st->live))
 		go_live(st);
 }

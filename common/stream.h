@@ -179,8 +179,8 @@ static inline int tx_end(struct tx *tx, enum tx_end how)
 
 /**
  * struct stream_conf - What the ends need to know of their stage
- * @prog, @as, @chain, @live:	For the hello, which an output writes as soon as @chain is
- *		no longer ""
+ * @prog, @as, @chain, @live:	For the hello
+ * @settled:	These are known: a byte stream's hello, written once, waits for that
  * @nonce:	Of this process
  * @old_nonce, @old_packets:	Of a crashed predecessor: what it had sent; 0: none, or it
  *		had several outputs
@@ -197,6 +197,7 @@ struct stream_conf {
 	const char *as;
 	char chain[CAP_NAME_MAX];
 	bool live;
+	bool settled;
 	uint64_t nonce;
 	uint64_t old_nonce;
 	uint64_t old_packets;

@@ -410,6 +410,16 @@ def test_recorded_live():
        "a recording of a live chain makes no live stage", err)
 
 
+def test_live_across_zmq():
+    """That the source is an interface travels through every kind of stream"""
+    env = dict(os.environ, GW_RUN=path("live-run"))
+    cmd = ("cat '%s' | gwdecap -q -o ipc://mid & "
+           "gwtee -q --as a -i ipc://mid | gwtee -q --as b -o '%s'; wait" % (path("rec.pcapng"), path("across.pcapng")))
+    err = run("sh", "-c", cmd, env=env)[2]
+    ok("gwdecap: default: in stream, out zmq" in err and "gwtee:b: default: in stream, out file" in err,
+       "a pipe behind a ZeroMQ stream knows that the chain is live", err)
+
+
 def test_privileges():
     if os.geteuid() != 0:
         return
