@@ -55,7 +55,7 @@ static double percent(const char *arg)
 
 static unsigned bounded_ms(const char *arg)
 {
-	uint64_t ms = opt_ms("--time", arg);
+	uint64_t ms = opt_ms("time", arg);
 
 	if (!ms || ms > TIME_MAX_MS)
 		die_usage("--time '%s': not within 1ms and 10m", arg);
@@ -71,17 +71,17 @@ static void set(void *ctx, int ch, const char *arg)
 	case 't': c->addr = arg; break;
 	case 'I': c->iface = arg; break;
 	case OPT_RATE:
-		c->rate = strcmp(arg, "max") ? opt_u64("--rate", arg, 1, 100000000) : 0;
+		c->rate = strcmp(arg, "max") ? opt_u64("rate", arg, 1, 100000000) : 0;
 		break;
 	case OPT_SIZE:
-		c->size = (unsigned)opt_u64("--size", arg, LOAD_MIN_SIZE, SITE_MTU - 68);
+		c->size = (unsigned)opt_u64("size", arg, LOAD_MIN_SIZE, SITE_MTU - 68);
 		break;
-	case OPT_FLOWS: c->flows = (unsigned)opt_u64("--flows", arg, 1, FLOWS_MAX); break;
+	case OPT_FLOWS: c->flows = (unsigned)opt_u64("flows", arg, 1, FLOWS_MAX); break;
 	case OPT_TIME: c->time_ms = bounded_ms(arg); break;
-	case OPT_COUNT: c->count = opt_u64("--count", arg, 1, UINT32_MAX); break;
+	case OPT_COUNT: c->count = opt_u64("count", arg, 1, UINT32_MAX); break;
 	case OPT_FIND_MAX: c->find_loss = percent(arg); break;
-	case OPT_WAIT: c->wait_ms = (unsigned)opt_ms("--wait", arg); break;
-	case OPT_CPU: c->cpu = (int)opt_u64("--cpu", arg, 0, CPU_SETSIZE - 1); break;
+	case OPT_WAIT: c->wait_ms = (unsigned)opt_ms("wait", arg); break;
+	case OPT_CPU: c->cpu = (int)opt_u64("cpu", arg, 0, CPU_SETSIZE - 1); break;
 	case OPT_JSON: c->form = LOAD_JSON; break;
 	case OPT_TSV: c->form = LOAD_TSV; break;
 	}

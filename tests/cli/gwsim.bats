@@ -58,11 +58,12 @@ setup() {
 	    "conform -a x --skip nonsense" "conform -a x --allow nonsense( " \
 	    "conform -a x --health udp:1" "conform -a x --expect /nonexistent" \
 	    "conform --explain nonsense" "load" "load -a x y" "load -a x --size 51" \
-	    "load -a x --rate fast" "load -a x --flows 0" "load -a x --time 11m" \
+	    "load -a x --rate fast" "load -a x --wait soon" "conform -a x --wait soon" "load -a x --flows 0" "load -a x --time 11m" \
 	    "load -a x --find-max most" "load -a x --find-max 101"; do
 		run --separate-stderr gwsim $args
 		[ "$status" -eq 2 ] || { echo "$args: $status $stderr"; false; }
 		[ -z "$output" ]
+		[[ "$stderr" != *----* ]]
 	done
 }
 
