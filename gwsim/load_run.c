@@ -22,6 +22,7 @@
 #define AT_UDP		34u
 #define AT_INNER	82u
 #define RECEIVE_MAX	512u		/* received between two bursts sent */
+#define RING_SIZE	(64u << 20)
 #define IDLE_US		200u		/* longest sleep while sending */
 #define LINGER_NS	200000000ull	/* without a packet: nothing is on its way any more */
 #define LINGER_MAX_NS	2000000000ull
@@ -91,6 +92,7 @@ static void flow_build(struct load *l, unsigned i, uint8_t *pkt)
 struct load *load_new(struct target *t, unsigned flows, unsigned size)
 {
 	struct load *l = calloc(1, sizeof(*l));
+	int err;
 
 	if (!l)
 		die("out of memory");
@@ -108,6 +110,10 @@ struct load *load_new(struct target *t, unsigned flows, unsigned size)
 		memcpy(l->frames + (size_t)i * CRAFT_MAX, l->frames, l->len);
 		l->iov[i] = (struct iovec){ l->frames + (size_t)i * CRAFT_MAX, l->len };
 	}
+	/* Room for what comes while something else has the CPU */
+	err = port_resize(t->port, RING_SIZE, l->len);
+	if (err)
+		die("receive ring: %s", strerror(-err));
 	return l;
 }
 

@@ -17,11 +17,10 @@
 #include "wire.h"
 
 #define BLOCK_SIZE	65536u
-#define BLOCKS		64u
-#define FRAMES_A_BLOCK	6u
-/* Whole frames of MTU 9001 with tags, and what the kernel puts before them */
-#define FRAME_SIZE	(BLOCK_SIZE / FRAMES_A_BLOCK / TPACKET_ALIGNMENT * TPACKET_ALIGNMENT)
-#define FRAMES		(BLOCKS * FRAMES_A_BLOCK)
+#define RING_SIZE	(4u << 20)
+#define FRAME_MAX	(9001u + ETHER_HDR_LEN + 8u)	/* two VLAN tags, too */
+/* What the kernel puts before a frame: its own header, and room for one of Ethernet */
+#define BEFORE_FRAME	(TPACKET2_HDRLEN + 2u * TPACKET_ALIGNMENT + PORT_HEADROOM)
 #define SEND_RETRIES	3
 #define SEND_WAIT_MS	2
 
@@ -72,29 +71,57 @@ static int set_int(int fd, int name, int value)
 	return setsockopt(fd, SOL_PACKET, name, &value, sizeof(value)) ? -errno : 0;
 }
 
-static int set_ring(struct port *p)
+static void drop_ring(struct port *p)
 {
+	if (p->ring)
+		munmap(p->ring, p->ring_size);
+	p->ring = NULL;
+	p->ring_size = 0;
+	p->frames = p->head = p->held = 0;
+}
+
+static int set_ring(struct port *p, size_t bytes, uint32_t frame_max)
+{
+	uint32_t size = (uint32_t)TPACKET_ALIGN(BEFORE_FRAME + frame_max);
 	struct tpacket_req req = {
 		.tp_block_size = BLOCK_SIZE,
-		.tp_block_nr = BLOCKS,
-		.tp_frame_size = FRAME_SIZE,
-		.tp_frame_nr = FRAMES,
+		.tp_block_nr = (unsigned)(bytes / BLOCK_SIZE),
+		.tp_frame_size = size,
+		.tp_frame_nr = (unsigned)(bytes / BLOCK_SIZE) * (BLOCK_SIZE / size),
 	};
-	int err = set_int(p->fd, PACKET_VERSION, TPACKET_V2);
 
-	if (!err)
-		err = set_int(p->fd, PACKET_RESERVE, PORT_HEADROOM);
-	if (err)
-		return err;
 	if (setsockopt(p->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)))
 		return -errno;
-	p->ring_size = (size_t)BLOCK_SIZE * BLOCKS;
-	p->ring = mmap(NULL, p->ring_size, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
+	p->ring = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
 	if (p->ring == MAP_FAILED) {
 		p->ring = NULL;
 		return -errno;
 	}
+	p->ring_size = bytes;
+	p->frame_size = size;
+	p->frames = req.tp_frame_nr;
 	return 0;
+}
+
+static int first_ring(struct port *p)
+{
+	int err = set_int(p->fd, PACKET_VERSION, TPACKET_V2);
+
+	if (!err)
+		err = set_int(p->fd, PACKET_RESERVE, PORT_HEADROOM);
+	return err ? err : set_ring(p, RING_SIZE, FRAME_MAX);
+}
+
+int port_resize(struct port *p, size_t bytes, uint32_t frame_max)
+{
+	struct tpacket_req none = { .tp_block_size = 0 };
+	int err;
+
+	drop_ring(p);
+	if (setsockopt(p->fd, SOL_PACKET, PACKET_RX_RING, &none, sizeof(none)))
+		return -errno;
+	err = set_ring(p, bytes / BLOCK_SIZE * BLOCK_SIZE, MIN(frame_max, FRAME_MAX));
+	return err ? set_ring(p, RING_SIZE, FRAME_MAX) : 0;
 }
 
 static int set_up(struct port *p, const char *dev)
@@ -111,7 +138,7 @@ static int set_up(struct port *p, const char *dev)
 	if (!err)
 		err = set_int(p->fd, PACKET_QDISC_BYPASS, 1);
 	if (!err)
-		err = set_ring(p);
+		err = first_ring(p);
 	if (!err && bind(p->fd, (struct sockaddr *)&ll, sizeof(ll)))
 		err = -errno;
 	return err;
@@ -136,8 +163,7 @@ int port_open(struct port *p, const char *dev)
 
 void port_close(struct port *p)
 {
-	if (p->ring)
-		munmap(p->ring, p->ring_size);
+	drop_ring(p);
 	if (p->fd >= 0)
 		close(p->fd);
 	*p = (struct port){ .fd = -1 };
@@ -145,8 +171,9 @@ void port_close(struct port *p)
 
 static struct tpacket2_hdr *ring_frame(const struct port *p, unsigned i)
 {
-	uint8_t *at = p->ring + (size_t)(i / FRAMES_A_BLOCK) * BLOCK_SIZE +
-		      (size_t)(i % FRAMES_A_BLOCK) * FRAME_SIZE;
+	unsigned in_block = BLOCK_SIZE / p->frame_size;
+	uint8_t *at = p->ring + (size_t)(i / in_block) * BLOCK_SIZE +
+		      (size_t)(i % in_block) * p->frame_size;
 
 	return __builtin_assume_aligned(at, TPACKET_ALIGNMENT);
 }
@@ -160,8 +187,8 @@ unsigned port_recv(struct port *p, struct port_rx *rx, unsigned max)
 {
 	unsigned n = 0;
 
-	for (; n < max && p->held < FRAMES; n++, p->held++) {
-		struct tpacket2_hdr *h = ring_frame(p, (p->head + p->held) % FRAMES);
+	for (; n < max && p->held < p->frames; n++, p->held++) {
+		struct tpacket2_hdr *h = ring_frame(p, (p->head + p->held) % p->frames);
 		const struct sockaddr_ll *ll;
 		/* Acquire: pairs with the kernel's write of the status, behind the data. */
 		uint32_t status = atomic_load_explicit(frame_status(h), memory_order_acquire);
@@ -188,7 +215,7 @@ void port_release(struct port *p)
 		/* Release: pairs with the kernel's check before it writes again. */
 		atomic_store_explicit(frame_status(ring_frame(p, p->head)), TP_STATUS_KERNEL,
 				      memory_order_release);
-		p->head = (p->head + 1) % FRAMES;
+		p->head = (p->head + 1) % p->frames;
 	}
 }
 

@@ -45,6 +45,8 @@ struct port {
 	int fd;
 	uint8_t *ring;
 	size_t ring_size;
+	uint32_t frame_size;	/* in the ring, with what the kernel puts before a frame */
+	unsigned frames;
 	unsigned head;		/* first frame not yet handed out */
 	unsigned held;		/* handed out and not yet released */
 	uint64_t lost;
@@ -60,6 +62,17 @@ struct port {
  * Return: 0 or -errno
  */
 int port_open(struct port *p, const char *dev) __attribute__((nonnull));
+
+/**
+ * port_resize() - Another receive ring: what is in the old one is lost
+ * @bytes:	Its size, in the kernel's memory; the first one has 4 MiB
+ * @frame_max:	Longer frames are cut; at most the usual one of MTU 9001
+ *
+ * Keeps to the usual one if there is no memory for it.
+ *
+ * Return: 0 or -errno, then the port is good for port_close() only
+ */
+int port_resize(struct port *p, size_t bytes, uint32_t frame_max) __attribute__((nonnull));
 
 /**
  * port_recv() - Look at received frames; never waits

@@ -47,6 +47,11 @@ def test_count():
        "300 packets of 8500 bytes, as TSV", r.stdout + r.stderr)
 
 
+def test_max():
+    _, v = load("--rate", "max", "--time", "300ms", "--json")
+    ok(v["received"] > 300 and v["overrun"] == 0, "as fast as it goes: all that came is read", v)
+
+
 def test_faults():
     _, v = load("--rate", "2000", "--count", "600", "--json", fault="load-loss")
     ok(2 <= v["loss_percent"] <= 8, "one in twenty lost: seen as loss", v)
@@ -68,6 +73,7 @@ def test_usage():
 
 test_right()
 test_count()
+test_max()
 test_faults()
 test_usage()
 print(f"1..{count}")
