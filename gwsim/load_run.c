@@ -126,11 +126,12 @@ void load_free(struct load *l)
 	free(l);
 }
 
-/* Numbers of packets that the device refused are used again, so that a gap is a loss */
+/* What the device refuses is a gap in the numbers of its flow, which says nothing: losses are
+ * the difference of what was sent and what came back */
 static void send_burst(struct load *l, unsigned n, struct load_result *r)
 {
 	uint64_t now = clock_ns(CLOCK_REALTIME);
-	unsigned first = l->at, sent;
+	unsigned sent;
 
 	for (unsigned i = 0; i < n; i++) {
 		struct load_flow *f = &l->flow[l->at];
@@ -144,9 +145,6 @@ static void send_burst(struct load *l, unsigned n, struct load_result *r)
 	sent = port_send(l->t->port, l->iov, n);
 	r->sent += sent;
 	r->refused += n - sent;
-	for (unsigned i = sent; i < n; i++)
-		l->flow[(first + i) % l->nflows].next--;
-	l->at = (first + sent) % l->nflows;
 }
 
 static unsigned bucket_of(uint64_t ns)
@@ -160,7 +158,8 @@ static unsigned bucket_of(uint64_t ns)
 	return MIN(i, LOAD_BUCKETS - 1);
 }
 
-static void note_order(struct load_flow *f, uint64_t seq, struct load_result *r)
+/* false: it came before */
+static bool note_order(struct load_flow *f, uint64_t seq, struct load_result *r)
 {
 	uint64_t back, step;
 
@@ -168,17 +167,17 @@ static void note_order(struct load_flow *f, uint64_t seq, struct load_result *r)
 		step = seq + 1 - f->top;
 		f->seen = (step < 64 ? f->seen << step : 0) | 1;
 		f->top = seq + 1;
-		return;
+		return true;
 	}
 	back = f->top - 1 - seq;
 	if (back < 64 && f->seen >> back & 1) {
 		r->duplicates++;
-		r->received--;
-		return;
+		return false;
 	}
 	r->out_of_order++;
 	if (back < 64)
 		f->seen |= 1ull << back;
+	return true;
 }
 
 static void take(struct load *l, const struct port_rx *rx, struct load_result *r)
@@ -191,10 +190,9 @@ static void take(struct load *l, const struct port_rx *rx, struct load_result *r
 	    be32(p + AT_FLOW) >= l->nflows)
 		return;
 	f = &l->flow[be32(p + AT_FLOW)];
-	if (be64(p + AT_SEQ) >= f->next)
+	if (be64(p + AT_SEQ) >= f->next || !note_order(f, be64(p + AT_SEQ), r))
 		return;
 	r->received++;
-	note_order(f, be64(p + AT_SEQ), r);
 	if (rx->len != l->len || memcmp(p + AT_UDP, f->head + AT_UDP, 4) ||
 	    memcmp(p + AT_UDP + 8, f->head + AT_UDP + 8, AT_INNER - AT_UDP - 8))
 		r->changed++;
