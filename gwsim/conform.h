@@ -265,6 +265,11 @@ struct probe *probe_raw(struct suite *s, const struct craft_outer *o, const uint
  */
 void probe_cut(struct probe *p, size_t len);
 
+/**
+ * suite_room() - The largest inner packet that the way to the appliance carries, in AWS options
+ */
+unsigned suite_room(const struct suite *s);
+
 uint32_t suite_random(struct suite *s, uint32_t below);
 void suite_tag(struct suite *s, uint8_t *p, uint32_t serial);
 uint64_t suite_now_ns(void);

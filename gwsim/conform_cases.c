@@ -300,7 +300,7 @@ void case_order(struct suite *s)
 		flow_new(s, &f, "one of 100 packets of a flow");
 		flow_kind(&f, kind);
 		for (unsigned i = 0; i < 100; i++) {
-			f.size = 60 + suite_random(s, 1400);
+			f.size = 60 + suite_random(s, MIN(1400u, suite_room(s) - 60));
 			probe_add(s, &f, WANT_BACK);
 		}
 	}

@@ -22,6 +22,8 @@
 #define CHUNK_BYTES	49152u
 #define MS		1000000ull	/* ns */
 #define FIRST_PORT	20000u
+#define AWS_OVERHEAD	68u
+#define MTU_LEAST	1280u	/* of the interface: most packets of most tests fit */
 
 uint64_t suite_now_ns(void)
 {
@@ -43,6 +45,11 @@ void suite_tag(struct suite *s, uint8_t *p, uint32_t serial)
 {
 	put32(p, s->magic);
 	put32(p + 4, serial);
+}
+
+unsigned suite_room(const struct suite *s)
+{
+	return s->target.mtu - AWS_OVERHEAD;
 }
 
 void flow_bare(struct suite *s, struct flow *f, const char *what)
@@ -435,6 +442,8 @@ bool suite_wake(struct suite *s, unsigned wait_ms)
 
 int suite_open(struct suite *s, const struct conform_conf *conf)
 {
+	int err;
+
 	memset(s, 0, sizeof(*s));
 	s->conf = conf;
 	s->random = conf->seed * 2654435761u + 88172645463325252u;
@@ -449,7 +458,11 @@ int suite_open(struct suite *s, const struct conform_conf *conf)
 		die("out of memory");
 	if (conf->appliance)
 		return target_run(&s->target, conf->appliance, conf->wait_ms);
-	return target_reach(&s->target, conf->addr, conf->iface);
+	err = target_reach(&s->target, conf->addr, conf->iface);
+	if (err || s->target.mtu >= MTU_LEAST)
+		return err;
+	log_error("%s: an MTU of %u is too small, it takes %u", conf->iface, s->target.mtu, MTU_LEAST);
+	return -EMSGSIZE;
 }
 
 void suite_close(struct suite *s)

@@ -91,7 +91,7 @@ static int iface_query(struct target *t, int fd, const char *iface)
 	memcpy(ifr.ifr_name, iface, strlen(iface));
 	if (ioctl(fd, SIOCGIFMTU, &ifr) < 0)
 		return -errno;
-	t->mtu = (unsigned)ifr.ifr_mtu;
+	t->mtu = MIN((unsigned)ifr.ifr_mtu, SITE_MTU);
 	if (ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
 		return -errno;
 	memcpy(t->lb_mac, ifr.ifr_hwaddr.sa_data, 6);

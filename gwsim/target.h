@@ -17,7 +17,7 @@
  * @port:	The load balancer's end
  * @lb_mac, @mac:	Of the load balancer's end and of the appliance
  * @lb_addr, @addr:	IPv4 addresses, host order
- * @mtu:	Of the cable: outer IP packets up to this size
+ * @mtu:	Of the cable: outer IP packets up to this size; no more than SITE_MTU
  * @site:	The appliance's place, if it is ours
  * @own:	It is
  * @failed:	It ended with an error

@@ -196,6 +196,11 @@ ip addr add 10.77.0.1/24 dev lb0; ip link set lb0 mtu 9001 up
 nsenter -t $N -n sh -c 'ip addr add 10.77.0.2/24 dev ap0; ip link set ap0 mtu 9001 up'
 nsenter -t $N -n "$GW_TESTS/h_badecho" ap0 & E=$!
 gwsim conform --strict -t 10.77.0.2 -I lb0 && gwsim load -t 10.77.0.2 -I lb0 --count 100 --json
+for mtu in 1500 65535; do
+	ip link set lb0 mtu $mtu; nsenter -t $N -n ip link set ap0 mtu $mtu
+	gwsim conform --strict -t 10.77.0.2 -I lb0 --only size-sweep --only size-1500 \
+		--only order-in-flow --only size-above-8500-unedited && echo "fits $mtu"
+done
 """
 
 
@@ -204,6 +209,9 @@ def test_elsewhere():
                        timeout=60, stdin=subprocess.DEVNULL)
     ok(r.returncode == 0 and not failed(r) and '"received": 100,' in r.stdout,
        "an appliance elsewhere: -t ADDR -I IFACE", r.stdout + r.stderr)
+    ok("SKIP the interface's MTU is 1500" in r.stdout and "fits 1500" in r.stdout and
+       "fits 65535" in r.stdout, "nothing larger than an interface carries is sent or asked for",
+       r.stdout + r.stderr)
 
 
 def test_ends():
