@@ -10,7 +10,8 @@
 
 /* A test of special packets: they come back, and with no deviation that others have not */
 #define RIGHT	(~(uint32_t)(DEV_PROCESSED | DEV_DUPLICATE | DEV_ORDER | DEV_DF | DEV_TTL))
-/* A test of packets to be dropped, or of packets that may be */
+/* A test of packets to be dropped, or of packets that may be: what never is an appliance's
+ * choice is to be dead afterwards */
 #define DROPPED	((uint32_t)(DEV_PROCESSED | DEV_DEAD))
 #define LIVES	((uint32_t)DEV_DEAD)
 /* Of those, some must not come back mended */
@@ -113,7 +114,7 @@ const struct conform_test conform_tests[] = {
 	T("options-none", MAY, 'I', RIGHT, options_none, NULL, RFC("3.4"),
 	  "a packet without options comes back",
 	  "No load balancer sends one; dropping it is as good."),
-	T("option-reserved", SHOULD, 'D', RIGHT, option_flags, NULL, RFC("3.5"),
+	T("option-reserved", MUST, 'D', RIGHT, option_flags, NULL, RFC("3.5"),
 	  "reserved bits of an option are ignored", "The three bits before an option's length."),
 	T("geneve-reserved", MUST, 'D', RIGHT, reserved, NULL, RFC("3.4"),
 	  "reserved bits of the base header are ignored",
@@ -135,7 +136,7 @@ const struct conform_test conform_tests[] = {
 	T("critical-option-place", MUST, 'D', DROPPED, critical_late, NULL, RFC("3.5"),
 	  "an unknown critical option is found wherever it stands",
 	  "Before or among the known options, without data as well."),
-	T("critical-flag", MAY, 'I', LIVES, critical_flag, NULL, RFC("3.4"),
+	T("critical-flag", MUST, 'I', LIVES, critical_flag, NULL, RFC("3.4"),
 	  "the critical flag without a critical option does no harm",
 	  "Coming back and being dropped are both right."),
 	T("control-packet", MUST, 'D', DROPPED, control, NULL, RFC("3.4"),
@@ -242,11 +243,11 @@ const struct conform_test conform_tests[] = {
 	T("size-above-8500-unedited", SHOULD, 'C', RIGHT, size_above, NULL, PRACTICE,
 	  "what arrives above 8500 bytes goes back as it came",
 	  "Up to the interface's MTU less 68: load balancers have been seen to deliver it."),
-	T("tcp-flags-odd", MAY, 'I', LIVES, tcp_odd, NULL, OUTER, "senseless TCP flags do no harm",
+	T("tcp-flags-odd", MUST, 'I', LIVES, tcp_odd, NULL, OUTER, "senseless TCP flags do no harm",
 	  "Null, xmas, SYN with FIN or RST."),
-	T("multicast", MAY, 'I', LIVES, multicast, NULL, OUTER,
+	T("multicast", MUST, 'I', LIVES, multicast, NULL, OUTER,
 	  "multicast, broadcast and unset destinations do no harm", "Inner addresses."),
-	T("same-ends", MAY, 'I', LIVES, same_ends, NULL, OUTER,
+	T("same-ends", MUST, 'I', LIVES, same_ends, NULL, OUTER,
 	  "a packet from an address to itself does no harm", "Same ports, too."),
 	T("inner-padding", SHOULD, 'I', LIVES, padding, NULL, OUTER,
 	  "bytes behind the inner packet do no harm", "They may come back or be cut off."),

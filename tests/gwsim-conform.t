@@ -122,6 +122,9 @@ def test_verdicts():
     r = conform("--appliance", f"exec {TESTS}/h_badecho eth0 geneve-version", "--only",
                 "geneve-version")
     ok(r.returncode == 1, "documented: counts without --strict", r.stdout)
+    r = conform("--strict", "--appliance", f"exec {TESTS}/h_badecho eth0 multicast", "--only",
+                "multicast")
+    ok(r.returncode == 1, "what is dead after a packet it may drop has failed", r.stdout)
 
 
 def expect(text, fault, *args):
