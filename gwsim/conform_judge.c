@@ -291,10 +291,23 @@ static uint32_t judge_l3(const struct packet *a, const uint8_t *sent, const uint
 	return dev;
 }
 
+/* The probe itself, whatever became of its addresses and ports */
+static bool is_same(const struct packet *a, const uint8_t *sent, const struct packet *b,
+		    const uint8_t *got)
+{
+	bool icmp = a->proto == IPPROTO_ICMP || a->proto == IPPROTO_ICMPV6;
+
+	return a->proto == b->proto && a->end > a->payload &&
+	       a->end - a->payload == b->end - b->payload &&
+	       !memcmp(sent + a->payload, got + b->payload, a->end - a->payload) &&
+	       (!icmp || sent[a->l4] == got[b->l4]);
+}
+
+/* An answer of the appliance's own: from the other end, as a firewall's TCP reset */
 static bool is_reject(const struct packet *a, const uint8_t *sent, const struct packet *b,
 		      const uint8_t *got)
 {
-	return a->version == b->version &&
+	return a->version == b->version && !is_same(a, sent, b, got) &&
 	       !memcmp(packet_src(a, sent), packet_dst(b, got), packet_addr_len(a)) &&
 	       memcmp(packet_src(a, sent), packet_dst(a, sent), packet_addr_len(a));
 }

@@ -102,7 +102,7 @@ def test_faults():
     faults = subprocess.run([f"{TESTS}/h_badecho", "--list"], capture_output=True,
                             text=True).stdout.split()
     ids = [line.split("\t")[0] for line in conform("--list").stdout.splitlines()]
-    faults = [f for f in faults if not f.startswith("load-")]
+    faults = [f for f in faults if not f.startswith(("load-", "extra-"))]
     ok(set(ids) == set(faults), "there is a fault for every test", set(ids) ^ set(faults))
     if not os.environ.get("SOAK"):
         seed = int(os.environ.get("GWSIM_SEED", time.time()))
@@ -187,6 +187,11 @@ def test_filter():
     r = conform("--profile", "filter", "--appliance", f"exec {TESTS}/h_badecho eth0 udp-ports-kept",
                 "--strict", "--only", "udp-ports-kept")
     ok(r.returncode == 1, "profile filter: what comes back must be right", r.stdout)
+    for args in [], ["--profile", "filter"]:
+        r = conform(*args, "--strict", "--only", "answers", "--only", "inner-tuple-kept", "--appliance",
+                    f"exec {TESTS}/h_badecho eth0 extra-tuple-turned")
+        ok(failed(r) == ["inner-tuple-kept"] and r.returncode == 1,
+           f"a packet sent back to its sender is no answer of the appliance's own {args}", r.stdout)
 
 
 ELSEWHERE = """

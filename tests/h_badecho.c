@@ -211,6 +211,16 @@ static void edit_inner(size_t at, uint8_t flip)
 		csum_ipv4(in);
 }
 
+/* As a server would, not a gateway; checksums stay right */
+static void turn_inner(void)
+{
+	unsigned n = pk.version == 4 ? 4 : 16, at = pk.version == 4 ? 12 : 8;
+
+	swap(in + at, in + at + n, n);
+	if (pk.flags & PKT_L4 && (pk.proto == 6 || pk.proto == 17))
+		swap(in + pk.l4, in + pk.l4 + 2, 2);
+}
+
 static void udp_sum(void)
 {
 	uint16_t sum;
@@ -381,7 +391,8 @@ enum kind { DROP, HANG, RAW, EDIT };
 	X(unreach, "no-icmp-unreachable", DROP, false, ) \
 	X(origin, "no-origination", EDIT, ANY &&number % 20 == 0 && g[0] == 8, originate()) \
 	X(still, "answers-still", DROP, broken_after(), ) \
-	X(loss, "load-loss", DROP, number % 20 == 0, )
+	X(loss, "load-loss", DROP, number % 20 == 0, ) \
+	X(turned, "extra-tuple-turned", EDIT, ANY, turn_inner())
 
 #define X(sym, name, kind, cond, edit) \
 	static bool cond_##sym(void) { return cond; } \
