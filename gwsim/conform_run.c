@@ -248,13 +248,28 @@ static bool drain(struct suite *s)
 	return n > 0;
 }
 
-static unsigned missing(const struct suite *s, unsigned upto)
+static uint64_t clamp_ns(uint64_t v, uint64_t low, uint64_t high)
 {
-	unsigned n = 0;
+	return v < low ? low : v > high ? high : v;
+}
 
-	for (unsigned i = 0; i < upto; i++)
-		n += s->probe[i].want == WANT_BACK && !s->probe[i].nreplies && s->probe[i].sent_ns;
-	return n;
+/* How long to wait for the first @upto probes yet, at most @left; 0: none is awaited.  What
+ * may have been dropped is not waited for as long as what must come back */
+static uint64_t awaited_ns(const struct suite *s, unsigned upto, uint64_t now, uint64_t left)
+{
+	uint64_t most = clamp_ns(20 * s->rtt_ns, 80 * MS, 500 * MS), wait = 0;
+
+	for (unsigned i = 0; i < upto; i++) {
+		const struct probe *p = &s->probe[i];
+
+		if (p->want != WANT_BACK || p->nreplies || !p->sent_ns)
+			continue;
+		if (!p->may_drop)
+			return left;
+		if (now < p->sent_ns + most)
+			wait = MAX(wait, p->sent_ns + most - now);
+	}
+	return MIN(wait, left);
 }
 
 static void suite_sleep(struct suite *s, uint64_t ns)
@@ -276,9 +291,8 @@ static void gather(struct suite *s, unsigned upto, uint64_t timeout_ns, uint64_t
 			quiet = 0;
 			continue;
 		}
-		if (missing(s, upto)) {
-			wait = timeout_ns - (now - start);
-		} else {
+		wait = awaited_ns(s, upto, now, timeout_ns - (now - start));
+		if (!wait) {
 			if (!quiet)
 				quiet = now;
 			if (now - quiet >= settle_ns)
@@ -309,18 +323,11 @@ static unsigned send_chunk(struct suite *s, unsigned from)
 	return n;
 }
 
-static uint64_t clamp_ns(uint64_t v, uint64_t low, uint64_t high)
-{
-	return v < low ? low : v > high ? high : v;
-}
-
 /* Long while little is known, shorter the more often waiting was in vain */
 static uint64_t timeout_ns(const struct suite *s)
 {
 	if (s->hurry)
 		return 40 * MS;
-	if (s->conf->filter)
-		return clamp_ns(20 * s->rtt_ns, 80 * MS, 500 * MS);
 	return clamp_ns(50 * s->rtt_ns, s->conf->timeout_ms * MS / (s->timeouts < 3 ? 1 : 3),
 			2 * s->conf->timeout_ms * MS);
 }

@@ -187,6 +187,11 @@ def test_filter():
     r = conform("--profile", "filter", "--appliance", f"exec {TESTS}/h_badecho eth0 udp-ports-kept",
                 "--strict", "--only", "udp-ports-kept")
     ok(r.returncode == 1, "profile filter: what comes back must be right", r.stdout)
+    slow = (f"{TESTS}/h_badecho eth0 & p=$!; "
+            "while sleep 0.1; do kill -STOP $p; sleep 0.7; kill -CONT $p; done")
+    r = conform("--profile", "filter", "--allow", "ip", "--timeout", "3s", "--only", "answers",
+                "--only", "ipv4-udp", "--only", "ipv4-tcp", "--appliance", slow)
+    ok(r.returncode == 0 and not failed(r), "what it must pass has the whole timeout", r.stdout)
     for args in [], ["--profile", "filter"]:
         r = conform(*args, "--strict", "--only", "answers", "--only", "inner-tuple-kept", "--appliance",
                     f"exec {TESTS}/h_badecho eth0 extra-tuple-turned")
