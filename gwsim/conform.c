@@ -135,7 +135,7 @@ static const char *bail_reason(struct suite *s, bool answers)
 static const char *run_tests(struct suite *s, struct report *r)
 {
 	bool answers = suite_wake(s, s->conf->wait_ms);
-	const char *bail = NULL;
+	const char *bail = target_stopped(&s->target) ? "stopped by a signal" : NULL;
 
 	for (unsigned i = 0; i < conform_ntests && !bail; i++) {
 		if (!s->conf->chosen[i])

@@ -437,7 +437,8 @@ bool suite_wake(struct suite *s, unsigned wait_ms)
 	s->running = false;
 	do {
 		answers = ask(s);
-	} while (!answers && suite_now_ns() < end && !target_gone(&s->target));
+	} while (!answers && suite_now_ns() < end && !target_gone(&s->target) &&
+		 !target_stopped(&s->target));
 	gather(s, s->nprobes, 200 * MS, 30 * MS);
 	for (unsigned i = 0; i < s->nprobes; i++)
 		s->general |= s->probe[i].dev;

@@ -151,7 +151,8 @@ static int load_measure(struct target *t, const struct load_conf *c)
 	if (c->size + 68 > t->mtu) {
 		log_error("%u bytes do not fit the MTU of %u", c->size, t->mtu);
 	} else if (!load_wake(l, c->wait_ms)) {
-		log_error("nothing comes back from the appliance");
+		log_error(target_stopped(t) ? "stopped by a signal" :
+			  "nothing comes back from the appliance");
 	} else {
 		whole = c->find_loss < 0 ? load_run(l, c->rate, c->time_ms, c->count, r)
 					 : find_max(l, c, r);

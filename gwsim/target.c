@@ -58,8 +58,8 @@ int target_run(struct target *t, const char *cmd, unsigned wait_ms)
 		log_error("cannot start the appliance: %s", strerror(-err));
 		return err;
 	}
-	for (unsigned ms = 0; ms < wait_ms && !site_listens(&t->site) && !target_gone(t);
-	     ms += 10)
+	for (unsigned ms = 0; ms < wait_ms && !site_listens(&t->site) && !target_gone(t) &&
+	     !target_stopped(t); ms += 10)
 		pause_ms(10);
 	return 0;
 }
@@ -168,23 +168,22 @@ void target_outer(const struct target *t, struct craft_outer *o)
 	o->df = true;
 }
 
-bool target_stopped(const struct target *t)
+bool target_stopped(struct target *t)
 {
 	struct signalfd_siginfo si;
 
 	while (t->signals >= 0 && read(t->signals, &si, sizeof(si)) == sizeof(si))
-		if (si.ssi_signo != SIGCHLD)
-			return true;
-	return false;
+		t->stopped |= si.ssi_signo != SIGCHLD && si.ssi_signo != SIGUSR1;
+	return t->stopped;
 }
 
-/* One that ended well may have left a daemon behind */
+/* One that ended well may have left a daemon behind, in its process group */
 bool target_gone(struct target *t)
 {
 	int status;
 
-	if (t->own && t->site.pid && waitpid(t->site.pid, &status, WNOHANG) == t->site.pid) {
-		t->site.pid = 0;
+	if (t->own && !t->ended && waitpid(t->site.pid, &status, WNOHANG) == t->site.pid) {
+		t->ended = true;
 		t->failed = !WIFEXITED(status) || WEXITSTATUS(status);
 	}
 	return t->failed;

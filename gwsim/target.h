@@ -20,7 +20,9 @@
  * @mtu:	Of the cable: outer IP packets up to this size; no more than SITE_MTU
  * @site:	The appliance's place, if it is ours
  * @own:	It is
- * @failed:	It ended with an error
+ * @ended:	Its command has
+ * @failed:	... with an error
+ * @stopped:	We were told to stop
  * @signals:	Inside a cell: where signals are read; else -1
  */
 struct target {
@@ -31,7 +33,9 @@ struct target {
 	uint32_t addr;
 	unsigned mtu;
 	bool own;
+	bool ended;
 	bool failed;
+	bool stopped;
 	int signals;
 	struct site site;
 	struct port remote;
@@ -62,9 +66,9 @@ void target_close(struct target *t) __attribute__((nonnull));
 void target_outer(const struct target *t, struct craft_outer *o) __attribute__((nonnull));
 
 /**
- * target_stopped() - Were we told to stop?
+ * target_stopped() - Were we told to stop, now or before?
  */
-bool target_stopped(const struct target *t) __attribute__((nonnull));
+bool target_stopped(struct target *t) __attribute__((nonnull));
 
 /**
  * target_gone() - Has an appliance of our own ended with an error?

@@ -5,6 +5,7 @@ import concurrent.futures
 import glob
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -227,6 +228,25 @@ def test_elsewhere():
        r.stdout + r.stderr)
 
 
+def test_interrupt():
+    """Also while the appliance is waited for, in 10 s each: for its socket, for its answers."""
+    daemon = (f"sh -c 'trap \"echo >{TMP}/told; exit\" TERM; echo >{TMP}/up; "
+              "while :; do sleep 0.1; done' &")
+    for command, args in ("conform", ["--wait", "10s"]), ("load", []):
+        p = subprocess.Popen([GWSIM, command, *args, "--appliance", f"{daemon} sleep 0.2; exit 0"],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        while not os.path.exists(f"{TMP}/up"):
+            time.sleep(0.02)
+        begin = time.time()
+        p.send_signal(signal.SIGINT)
+        out = p.communicate(timeout=30)[0]
+        ok(p.returncode == 1 and time.time() - begin < 5 and "stopped by a signal" in out,
+           f"SIGINT ends a {command} that still waits", f"{time.time() - begin} s: {out}")
+        ok(os.path.exists(f"{TMP}/told"), "what the appliance left behind is told to end", out)
+        for name in glob.glob(f"{TMP}/told") + [f"{TMP}/up"]:
+            os.unlink(name)
+
+
 def test_ends():
     r = conform("--appliance", "exit 3")
     ok(r.returncode == 1 and "Bail out!" in r.stdout, "an appliance that ends at once", r.stdout)
@@ -242,6 +262,7 @@ test_files()
 test_oracle()
 test_filter()
 test_elsewhere()
+test_interrupt()
 test_ends()
 test_faults()
 TMP_DIR.cleanup()
