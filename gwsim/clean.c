@@ -51,7 +51,9 @@ static bool is_orphan(long pid)
 		return false;		/* has ended, only its parent does not know */
 	proc_field(pid, "PPid", parent, sizeof(parent));
 	proc_field(strtol(parent, NULL, 10), "Name", name, sizeof(name));
-	return strcmp(name, CELL_FRONT) != 0;
+	/* The child of a cell has its name until it runs something else; the parent of the
+	 * cell that we are in ourselves is out of sight */
+	return *name && strcmp(name, CELL_FRONT) != 0 && strcmp(name, CELL_NAME) != 0;
 }
 
 static void no_option(void *ctx, int ch, const char *arg)

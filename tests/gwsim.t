@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """gwsim run and shell: real programs through h_echo, right and wrong."""
 import concurrent.futures
+import ctypes
 import glob
 import json
 import os
@@ -297,6 +298,35 @@ def test_end(tmp):
     tap.ok(r.returncode == 0 and "nothing was left behind" in r.stderr, "clean agrees", r.stderr)
 
 
+def role_named(mark, *names):
+    """Processes of these names, each the child of the one before, and the mark of the last."""
+    for i, name in enumerate(names):
+        if i and os.fork():
+            signal.pause()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(15, name.encode())
+    with open(mark, "w") as f:
+        f.write(str(os.getpid()))
+    signal.pause()
+
+
+def test_clean(tmp):
+    """A cell is recognised by its name and its parent's; so is a child of it that runs nothing yet."""
+    for names, ended in (("gwsim", "gwsim-cell", "gwsim-cell"), False), (("stranger", "gwsim-cell"), True):
+        mark = f"{tmp}/mark.{ended}"
+        # where nobody else looks for orphans
+        p = subprocess.Popen(["unshare", "-pf", "--kill-child", "--mount-proc", *role("named", mark, *names)], env=env)
+        pid = int(wait_for(lambda: os.path.exists(mark) and open(mark).read()))
+        init = open(f"/proc/{p.pid}/task/{p.pid}/children").read().strip()
+        r = subprocess.run(["nsenter", "-t", init, "-p", "-m", "gwsim", "clean"], env=env, text=True, capture_output=True)
+        told = f"process {pid}: ended" in r.stderr
+        tap.ok(r.returncode == 0 and told == ended, f"clean ends {'an orphan' if ended else 'nothing alive'}", r.stderr)
+        p.kill()
+        p.wait()
+    r = sim("-a", E, "-q", "--", "gwsim", "clean")
+    tap.ok(r.returncode == 0 and "nothing was left behind" in r.stderr, "clean, inside", r.stderr)
+
+
 def test_shell(tmp):
     p = start("-a", E, "--", "sleep", "60")
     other = start("-a", E, "--", "sleep", "60")
@@ -438,7 +468,7 @@ def main():
         for src in (f"{bindir}/gwsim", f"{helpers}/h_echo"):
             shutil.copy(src, tmp)
         env["PATH"] = f"{tmp}:{env['PATH']}"
-        for test in (test_traffic, test_faults, test_status, test_end, test_shell, test_endpoints, test_flows,
+        for test in (test_traffic, test_faults, test_status, test_end, test_clean, test_shell, test_endpoints, test_flows,
                      test_health, test_user, test_examples):
             test(tmp)
     finally:
