@@ -263,7 +263,8 @@ static enum judge_kind check_inner(struct trial *t)
 		return found(t, JUDGE_INNER_MALFORMED, "%s", reason_text(r));
 	if (t->inner.end != t->out.len || (t->inner.flags & PKT_CUT))
 		return found(t, JUDGE_INNER_LENGTH, "%u bytes carried, %u by the IP header",
-			     t->out.len, t->inner.end);
+			     t->out.len, t->inner.version == 4 ? be16(inner + 2) :
+			     40u + be16(inner + 4));
 	if (!conn_matches(t->j->conns, t->out.conn, &t->inner, inner, &t->out.to_server) &&
 	    !quotes_flow(t, inner, &t->out.to_server)) {
 		packet_describe(&t->inner, inner, text, sizeof(text));

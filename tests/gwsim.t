@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -78,6 +79,16 @@ def role_once(data="x"):
         print(s.recv(65535).decode()[:40])
     except OSError as e:
         print(type(e).__name__)
+
+
+def role_cut():
+    """A packet that says it is longer than it is."""
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    s.bind(("eth0", 0x800))
+    ip = [0x4500, 80, 1, 0, 64 << 8 | 253, 0, 10 << 8, 0x10a, 10 << 8, 0x214]
+    total = sum(ip)
+    ip[5] = 0xffff ^ (total & 0xffff) + (total >> 16)
+    s.send(bytes(6) + bytes(6) + b"\x08\x00" + struct.pack("!10H", *ip) + bytes(40))
 
 
 def role_flows(n):
@@ -231,6 +242,11 @@ def test_faults(tmp):
     r = sim("-a", f"{E} reject", *SERVE, "--", *role("once"))
     tap.ok(fine(r) and r.stdout == "ConnectionRefusedError\n", "an ICMP error made by the appliance is right",
            r.stdout, r.stderr)
+
+
+    r = sim("-a", E, "--status", f"{tmp}/s", "--", *role("cut"))
+    client = json.load(open(f"{tmp}/s"))["endpoints"][0]["client"]
+    tap.ok(fine(r) and client["sent"] == 0 and client["ignored"] == 1, "a cut packet is not carried", r.stderr, client)
 
 
 def test_status(tmp):
