@@ -170,7 +170,7 @@ struct rules_index;
  * @def:	RULE_PASS, RULE_DROP or RULE_REJECT
  * @error_drop:	What on-error says or implies: drop packets that a rule cannot judge
  * @hash:	Of the canonical text of everything
- * @looks:	Some rule looks behind the IP header
+ * @looks:	Some rule looks behind the IP header, if only for the ports of a flow
  * @keeper:	gwmangle: rule of each bit of a remembered mask, and how many there are
  */
 struct rules {

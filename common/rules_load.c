@@ -266,9 +266,7 @@ static void summarise(struct rules *r)
 
 		r->has_flow |= rule->flow;
 		r->has_rate |= rule->rate.n && rule->rate.by != BY_ALL;
-		r->looks |= rule->where || rule->action == RULE_REPLACE;
-		for (unsigned j = 0; j < rule->ntests; j++)
-			r->looks |= rule->test[j].kind == TEST_PAYLOAD;
+		r->looks |= rule_looks(rule) || rule->flow;
 	}
 }
 

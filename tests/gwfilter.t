@@ -143,8 +143,8 @@ def test_fragments():
 
 
 def test_fragment_evasion():
-    def piece(off, more, data, proto=6, ident=5):
-        return v4(id=ident, proto=proto, flags="MF" if more else 0, frag=off // 8) / Raw(data)
+    def piece(off, more, data, proto=6, ident=5, **kw):
+        return v4(id=ident, proto=proto, flags="MF" if more else 0, frag=off // 8, **kw) / Raw(data)
     seg = raw(TCP(sport=1000, dport=80, flags="S")) + b"z" * 24
     r = run([piece(0, 1, seg[:24]), piece(8, 0, seg[8:])], "drop where tcp port 23")
     ok(len(r.packets) == 1 and "fragment-evasion 1" in r.err,
@@ -162,6 +162,15 @@ def test_fragment_evasion():
        "a first fragment without its whole TCP header is dropped, with the rest", r.err)
     r = run([piece(0, 1, seg[:8]), piece(8, 0, seg[8:])], "count")
     ok(len(r.packets) == 2, "... but not where no rule looks so far", r.err)
+    egress = ["pass flow where src net 10.0.0.0/8", "default drop"]
+    table = ["table <in> { 10.0.0.0/8 }", "pass flow src <in>", "default drop"]
+    for rules in egress, table:
+        opened = [tcp(INSIDE, OUT, 1000, 80, "S"), tcp(OUT, INSIDE, 80, 1000, "SA")]
+        syn = raw(TCP(sport=80, dport=1000, flags="S"))
+        r = run(opened + [piece(0, 1, syn[:8], src=OUT, dst=INSIDE),
+                          piece(8, 0, syn[8:], src=OUT, dst=INSIDE)], *rules)
+        ok(len(r.packets) == 2 and "fragment-evasion 2" in r.err,
+           f"a SYN in pieces is no answer of a flow: {rules[-2]}", r.err)
     r = run([piece(0, 1, seg[:24]), piece(24, 1, seg[24:32]), piece(24, 0, seg[24:])],
             "drop where tcp port 23")
     ok(len(r.packets) == 3, "later fragments that overlap each other hide nothing and pass", r.err)
