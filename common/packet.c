@@ -7,7 +7,6 @@
 #include "wire.h"
 
 #define VLAN_TAGS_MAX	4
-#define IP6_EXT_MAX	16	/* more in one packet is an attack on the walker */
 
 static bool is_vlan(uint16_t type)
 {
@@ -106,12 +105,16 @@ static enum reason parse_ipv6(struct packet *p, const uint8_t *data, size_t len)
 	if (left < 40)
 		return REASON_IP_SHORT;
 	total = 40u + be16(ip + 4);
+	/* A jumbogram (RFC 2675): hosts take it for as long as it came, also without the
+	 * option that should say so.  None is longer than another packet here. */
+	if (total == 40 && ip[6] == IPPROTO_HOPOPTS)
+		total = MIN(left, 40u + UINT16_MAX);
 	if (total > left)
 		p->flags |= PKT_CUT;
 	p->end = p->l3 + MIN(total, left);
 	p->l4 = p->l3 + 40;
 	p->proto = ip[6];
-	for (int i = 0; ; i++) {
+	for (;;) {
 		const uint8_t *h = data + p->l4;
 		static const uint8_t none[8];
 		bool room = p->end - p->l4 >= 8;
@@ -119,8 +122,12 @@ static enum reason parse_ipv6(struct packet *p, const uint8_t *data, size_t len)
 		n = ext_len(p->proto, room ? h : none);
 		if (!n)
 			return REASON_NONE;
-		if (!room || n > p->end - p->l4 || i == IP6_EXT_MAX)
-			return REASON_IP_EXT;
+		if (!room || n > p->end - p->l4) {
+			if (!(p->flags & PKT_FRAG_FIRST) || p->flags & PKT_CUT)
+				return REASON_IP_EXT;
+			p->flags |= PKT_EXT_CUT;	/* the rest may be in other fragments */
+			return REASON_NONE;
+		}
 		if (p->proto == IPPROTO_FRAGMENT) {
 			uint16_t frag = be16(h + 2);
 
@@ -204,6 +211,15 @@ enum reason packet_parse(struct packet *p, const uint8_t *data, size_t len, uint
 	n.flags |= PKT_PARSED;
 	*p = n;
 	return REASON_NONE;
+}
+
+uint32_t packet_wire_len(const struct packet *p, const uint8_t *data)
+{
+	const uint8_t *ip = data + p->l3;
+
+	if (!(p->flags & PKT_CUT))
+		return p->end - p->l3;
+	return p->version == 4 ? be16(ip + 2) : 40u + be16(ip + 4);
 }
 
 static const char *proto_name(uint8_t proto, char *num, size_t size)

@@ -4,7 +4,7 @@
  *
  * Every length is checked once, here; offsets in struct packet can then be used
  * without another look.  IPv6 extension headers are skipped, so that a rule on
- * ports cannot be dodged behind them.
+ * ports cannot be dodged behind them, however many there are.
  */
 #ifndef GW_PACKET_H
 #define GW_PACKET_H
@@ -34,6 +34,8 @@ enum packet_flags {
 	PKT_CUT		= 1 << 4,	/* captured shorter than the IP length says */
 	PKT_GENEVE	= 1 << 5,	/* UDP to 6081: likely an encapsulation */
 	PKT_SURPLUS	= 1 << 6,	/* bytes behind the end that the UDP length names */
+	PKT_EXT_CUT	= 1 << 7,	/* first fragment that ends within the IPv6 extension
+					 * headers: @proto is that of the one that is cut */
 };
 
 /**
@@ -92,6 +94,12 @@ enum reason packet_l3(const uint8_t *data, size_t len, uint32_t linktype,
 enum reason packet_parse(struct packet *p, const uint8_t *data, size_t len,
 			 uint32_t linktype)
 	__attribute__((nonnull, warn_unused_result));
+
+/**
+ * packet_wire_len() - Length of the IP packet, captured or not
+ */
+uint32_t packet_wire_len(const struct packet *p, const uint8_t *data)
+	__attribute__((nonnull, pure));
 
 /**
  * packet_src() / packet_dst() - Addresses: 4 or 16 bytes by @p->version

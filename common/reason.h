@@ -26,7 +26,7 @@
 	X(IP_VERSION,	"ip-version",	PACKET,	"IP version is not 4 or 6, or not what the layer below says") \
 	X(IP_HEADER,	"ip-header",	PACKET,	"IPv4 header length below 20 or beyond the packet") \
 	X(IP_LENGTH,	"ip-length",	PACKET,	"IP length is smaller than its headers or larger than the packet") \
-	X(IP_EXT,	"ip-ext",	PACKET,	"IPv6 extension header runs past the packet, or too many of them") \
+	X(IP_EXT,	"ip-ext",	PACKET,	"IPv6 extension header runs past the packet, or a second fragment header") \
 	X(OUTER_FRAGMENT, "outer-fragment", PACKET, "the encapsulation itself is an IP fragment") \
 	X(NOT_UDP,	"not-udp",	PACKET,	"outer packet is not UDP") \
 	X(UDP_SHORT,	"udp-short",	PACKET,	"outer UDP header is cut") \

@@ -123,8 +123,7 @@ static bool icmp(struct frame *f, uint8_t type4, uint8_t code4, uint8_t type6, u
 /* Bytes of sequence space a segment takes, by its IP length, captured or not */
 static uint32_t segment_len(const struct packet *p, const uint8_t *data)
 {
-	const uint8_t *ip = data + p->l3;
-	uint32_t end = p->l3 + (p->version == 4 ? be16(ip + 2) : 40u + be16(ip + 4));
+	uint32_t end = p->l3 + packet_wire_len(p, data);
 	uint8_t flags = data[p->l4 + 13];
 
 	return end - p->payload + !!(flags & TH_SYN) + !!(flags & TH_FIN);

@@ -29,7 +29,7 @@ static void sight_make(struct matcher *m, struct sight *s)
 
 	s->ip = ip;
 	s->len = p->end - p->l3 - ext;
-	s->wirelen = (p->version == 4 ? be16(ip + 2) : 40u + be16(ip + 4)) - ext;
+	s->wirelen = packet_wire_len(p, s->data) - ext;
 	if (!ext)
 		return;
 	memcpy(m->scratch, ip, 40);

@@ -85,9 +85,10 @@ static uint32_t fragment_data(const struct packet *p, const uint8_t *data)
 
 static bool headless(const struct packet *p)
 {
-	return !(p->flags & (PKT_L4 | PKT_CUT)) &&
-	       (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP || p->proto == IPPROTO_ICMP ||
-		p->proto == IPPROTO_ICMPV6);
+	if (p->flags & (PKT_L4 | PKT_CUT))
+		return false;
+	return p->flags & PKT_EXT_CUT || p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP ||
+	       p->proto == IPPROTO_ICMP || p->proto == IPPROTO_ICMPV6;
 }
 
 bool datagram_evil(struct datagram *d, const struct sight *s)

@@ -116,7 +116,7 @@ static void write_ip_length(const struct packet *p, uint8_t *data, int32_t delta
 	uint16_t from, to, csum;
 
 	memcpy(&from, field, sizeof(from));
-	put16(field, (uint16_t)(be16(field) + delta));
+	put16(field, (uint16_t)((int32_t)(p->end - p->l3 - (p->version == 4 ? 0 : 40)) + delta));
 	if (p->version == 6)
 		return;
 	memcpy(&to, field, sizeof(to));

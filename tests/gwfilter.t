@@ -104,6 +104,17 @@ def test_extension_headers():
                     v6() / chain.copy() / UDP(dport=7) / b"keep me"])
         expect(f"nor is a payload rule ({name})", p,
                ['drop payload "drop me" where udp port 7'], [1])
+    long = v6()
+    for _ in range(100):
+        long /= IPv6ExtHdrDestOpt()
+    p = tagged([long.copy() / TCP(dport=d) for d in (23, 24)])
+    expect("nor behind a hundred of them", p, ["drop where tcp port 23"], [1])
+    p = [bytearray(raw(x)) for x in tagged([v6() / IPv6ExtHdrHopByHop() / TCP(dport=d)
+                                            for d in (23, 24)])]
+    for x in p:
+        x[4:6] = b"\0\0"
+    expect("nor in a jumbogram without its length", [Raw(bytes(x)) for x in p],
+           ["drop where tcp port 23", "drop where len < 60"], [1])
 
 
 def frags4(dport, frag_id, size=3000, proto=UDP, **kw):
@@ -138,6 +149,11 @@ def test_fragments():
     six = [frag6(0, 1, 9, ext[:24], nh=60), frag6(24, 0, 9, ext[24:], nh=60)]
     r = run(six, "drop where udp port 23")
     ok(not r.packets, "IPv6: also with an extension header within the fragments", r.err)
+    ext = raw(IPv6ExtHdrDestOpt(nh=17, options=[PadN(optdata=b"\0" * 12)])) + whole
+    r = run([frag6(0, 1, 9, ext[:8], nh=60), frag6(8, 0, 9, ext[8:], nh=60)],
+            "drop where udp port 23")
+    ok(not r.packets and "fragment-evasion 2" in r.err,
+       "IPv6: nor may the first fragment end within the headers", r.err)
     r = run([frag6(0, 1, 9, whole[:16]), frag6(16, 0, 8, whole[16:])], "drop where udp port 23")
     ok(len(r.packets) == 1, "IPv6: another identification is another datagram", r.err)
 

@@ -140,6 +140,39 @@ static void test_ipv6(void)
 	   !(p.flags & PKT_L4) && p.frag_off == 8, "later fragment");
 	ip[41] = 200;
 	OK(packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) == REASON_IP_EXT, "lying extension header");
+	ip[41] = 0;
+	ip[48] = 60;			/* the first fragment ends within destination options */
+	put16(ip + 50, 1);
+	ip[57] = 1;
+	OK(!packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) && p.flags & PKT_FRAG_FIRST &&
+	   p.flags & PKT_EXT_CUT && p.proto == 60, "first fragment without the whole header chain");
+}
+
+/* Linux takes both, so a rule must not be dodged with them. */
+static void test_long_chain(void)
+{
+	static uint8_t big[100000];
+	uint8_t ip[40 + 1000 * 8 + 8] = { 0x60, [6] = 60, 64 };
+	struct packet p;
+
+	put16(ip + 4, sizeof(ip) - 40);
+	for (size_t i = 40; i < sizeof(ip) - 8; i += 8)
+		ip[i] = 60;
+	ip[sizeof(ip) - 16] = 17;
+	put16(ip + sizeof(ip) - 4, 8);
+	OK(!packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) && p.proto == 17 && p.flags & PKT_L4 &&
+	   p.l4 == sizeof(ip) - 8, "a thousand extension headers");
+	put16(ip + 4, 0);
+	OK(packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) == REASON_IP_EXT, "no length");
+	ip[6] = 0;
+	OK(!packet_parse(&p, ip, sizeof(ip), LINKTYPE_RAW) && p.proto == 17 &&
+	   p.end == sizeof(ip) && packet_wire_len(&p, ip) == sizeof(ip),
+	   "no length, but hop-by-hop options: as long as it came");
+	memset(big, 0, sizeof(big));
+	memcpy(big, ip, 40);
+	big[40] = 59;
+	OK(!packet_parse(&p, big, sizeof(big), LINKTYPE_RAW) && p.end == 40 + UINT16_MAX,
+	   "... but no longer than any packet");
 }
 
 static void test_frame(void)
@@ -173,6 +206,7 @@ int main(void)
 	test_every_byte();
 	test_dialects();
 	test_ipv6();
+	test_long_chain();
 	test_frame();
 	return tap_done();
 }
