@@ -83,15 +83,20 @@ bool flow_key(struct flow_key *k, uint64_t endpoint, const struct packet *p, con
 bool flow_key_quoted(struct flow_key *k, uint64_t endpoint, const struct packet *p,
 		     const uint8_t *data)
 {
+	const uint8_t *quoted;
 	struct packet q;
 
 	if (!icmp_is_error(p, data) || p->payload >= p->end)
 		return false;
 	if (packet_parse(&q, data + p->payload, p->end - p->payload, LINKTYPE_RAW))
 		return false;
+	quoted = data + p->payload;
 	if (q.version != p->version || q.flags & PKT_FRAG_LATER || q.end < q.l4 + 8)
 		return false;
-	flow_key(k, endpoint, &q, data + p->payload);
+	/* told to nobody but who sent it: else one flow would open the way to all hosts */
+	if (memcmp(packet_dst(p, data), packet_src(&q, quoted), packet_addr_len(p)))
+		return false;
+	flow_key(k, endpoint, &q, quoted);
 	return true;
 }
 

@@ -61,7 +61,8 @@ bool flow_key(struct flow_key *k, uint64_t endpoint, const struct packet *p, con
 /**
  * flow_key_quoted() - Key of the connection that an ICMP error quotes
  *
- * Return: false if this is no ICMP error, or quotes too little
+ * Return: false if this is no ICMP error, quotes too little, or goes to somebody else
+ * than the sender of what it quotes
  */
 bool flow_key_quoted(struct flow_key *k, uint64_t endpoint, const struct packet *p,
 		     const uint8_t *data) __attribute__((nonnull));

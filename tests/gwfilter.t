@@ -285,8 +285,10 @@ def test_flow():
         Raw(bytes([2]))
     stray = v4(src="203.0.113.9", dst=INSIDE) / ICMP(type=3, code=1) / \
         IPerror(raw(v4(src=INSIDE, dst=OUT) / UDP(sport=10, dport=53))) / Raw(bytes([3]))
-    expect("an ICMP error goes with the flow that it quotes, others do not",
-           p + [err, stray], rules, [0, 1, 2])
+    astray = v4(src=OUT, dst="10.0.0.77") / ICMP(type=3, code=1) / IPerror(raw(quote)[:28]) / \
+        Raw(bytes([4]))
+    expect("an ICMP error goes with the flow that it quotes, to who sent that; others do not",
+           p + [err, stray, astray], rules, [0, 1, 2])
 
     def udp(t, back=False):
         a, b = (OUT, INSIDE) if back else (INSIDE, OUT)
