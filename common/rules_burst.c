@@ -153,7 +153,9 @@ static void run_candidates(struct job *j)
 
 		if (found < 0) {
 			failed(j, REASON_ON_ERROR, i);
-			return;
+			if (j->f->verdict || r->kind == RULES_FILTER)
+				return;
+			continue;	/* without this edit */
 		}
 		if (found && !matched(j, rule, again))
 			return;
@@ -161,12 +163,23 @@ static void run_candidates(struct job *j)
 	undecided(j);
 }
 
+/* Edits of headers only: payload is never edited by hearsay */
+static uint64_t header_mask(const struct rules *r, uint64_t mask)
+{
+	uint64_t out = 0;
+
+	for (unsigned i = 0; i < r->nkept; i++)
+		if (mask >> i & 1 && r->rule[r->keeper[i]].action != RULE_REPLACE)
+			out |= 1ull << i;
+	return out;
+}
+
 /* Do again what was decided before */
 static void follow(struct job *j, const struct verdict *v)
 {
 	struct rules *r = j->m->rules;
 	uint32_t list[RULES_KEPT_MAX];
-	unsigned n = mask_list(r, v->mask, list);
+	unsigned n = mask_list(r, header_mask(r, v->mask), list);
 
 	if (v->reason) {
 		refuse(j, (enum reason)v->reason, v->rule);
@@ -176,10 +189,8 @@ static void follow(struct job *j, const struct verdict *v)
 		deliver(j, &r->rule[v->rule], true);
 		return;
 	}
-	/* only headers: payload is never edited by hearsay */
 	for (unsigned i = 0; i < n; i++)
-		if (r->rule[list[i]].action != RULE_REPLACE &&
-		    deliver(j, &r->rule[list[i]], true) == RULES_STOP)
+		if (deliver(j, &r->rule[list[i]], true) == RULES_STOP)
 			return;
 	if (v->by == BY_DEFAULT)
 		finish(j);
@@ -208,13 +219,14 @@ static void run_whole(struct job *j)
 		return;
 	}
 	v = flow_recall(m, &j->s, &at);
-	if (v && (m->rules->kind == RULES_FILTER || icmp_is_error(&j->f->pkt, j->s.data))) {
+	if (v && m->rules->kind == RULES_FILTER) {
 		j->v = *v;
 		follow(j, &j->v);
 		return;
 	}
 	if (v)
-		j->v.mask = v->mask;
+		j->v.mask = icmp_is_error(&j->f->pkt, j->s.data) ?
+			    header_mask(m->rules, v->mask) : v->mask;
 	run_candidates(j);
 	if (j->keep) {
 		struct verdict kept = j->v;

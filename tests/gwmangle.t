@@ -268,6 +268,18 @@ def fragments(rules, body):
        p[IP].len == len(p) - 14, "as long as it fits, one packet")
 
 
+def flow():
+    there = udp(b"weakly typed")
+    quoted = raw(there)
+    error = IP(src="10.2.0.1", dst="10.1.0.1") / ICMP(type=3, code=3) / Raw(quoted)
+    got, err = mangle(['replace "weakly" "strong" flow where udp', "set dscp 46 flow where udp",
+                       "set ttl 9"], [there, error])
+    ok(len(got) == 2 and raw(IP(got[0])[UDP].payload) == b"strong typed" and
+       all((IP(x).tos, IP(x).ttl) == (46 << 2, 9) for x in got) and
+       got[1].endswith(b"weakly typed"),
+       "an ICMP error gets the header edits of its flow, and those of all packets", err)
+
+
 def errors():
     slow, long = raw(udp(b"a" * 40 + b"b")), raw(udp(b"a" * 200))
     evil = 'replace /(a+)+$/ "x"'
@@ -276,6 +288,8 @@ def errors():
     ok(got == [slow], "match limit: passed on by default", err)
     got, err = mangle(["on-error drop", evil], [slow])
     ok("1 dropped (on-error 1)" in err, "or dropped, if asked for", err)
+    got, err = mangle(["set ttl 9 payload /(a+)+$/", "set dscp 8"], [slow])
+    ok([(IP(x).ttl, IP(x).tos) for x in got] == [(64, 32)], "the other edits are made", err)
     got, err = mangle([explode], [long], args="--mtu 65535")
     ok(got == [long], "a result longer than IP can carry: passed on unedited", err)
     got, err = mangle(["on-error drop", explode], [long])
@@ -331,6 +345,7 @@ def main():
     checksums()
     left_alone()
     grown()
+    flow()
     errors()
     reload()
     print(f"1..{count}")
