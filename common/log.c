@@ -91,18 +91,24 @@ void log_at(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 }
 
+bool log_due(struct log_site *site, uint64_t now_ns, enum log_level level)
+{
+	if (level > log_max)
+		return false;
+	if (now_ns >= site->next_ns)
+		return true;
+	site->suppressed++;
+	return false;
+}
+
 void log_limited(struct log_site *site, uint64_t now_ns, enum log_level level,
 		 const char *fmt, ...)
 {
 	char suffix[64] = "";
 	va_list ap;
 
-	if (level > log_max)
+	if (!log_due(site, now_ns, level))
 		return;
-	if (now_ns < site->next_ns) {
-		site->suppressed++;
-		return;
-	}
 	if (site->suppressed)
 		snprintf(suffix, sizeof(suffix), " (and %llu more like it)",
 			 (unsigned long long)site->suppressed);

@@ -9,6 +9,7 @@
 #ifndef GW_LOG_H
 #define GW_LOG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_LVL_ERROR, LOG_LVL_WARN, LOG_LVL_NOTICE, LOG_LVL_INFO, LOG_LVL_DEBUG };
@@ -47,6 +48,9 @@ struct log_site {
 	uint64_t next_ns;
 	uint64_t suppressed;
 };
+/* Would log_limited() write now?  If not the line is counted as left out: asked before
+ * work that serves the line only. */
+bool log_due(struct log_site *site, uint64_t now_ns, enum log_level level);
 void log_limited(struct log_site *site, uint64_t now_ns, enum log_level level,
 		 const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 

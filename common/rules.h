@@ -342,6 +342,13 @@ void matcher_publish(const struct matcher *m, struct stats_page *page, bool load
 	__attribute__((nonnull));
 
 /**
+ * rule_log() - Say what a rule did with a packet, at most once a second for each rule
+ * @did:	"dropped"
+ */
+void rule_log(const struct matcher *m, struct rule *r, struct frame *f, const char *did)
+	__attribute__((nonnull));
+
+/**
  * pattern_find() - First match of a pattern in @data, from @from on
  * @start, @end:	Written on 1 only
  *

@@ -184,6 +184,16 @@ bool matcher_reload(struct matcher *m)
 	return true;
 }
 
+void rule_log(const struct matcher *m, struct rule *r, struct frame *f, const char *did)
+{
+	char line[160];
+
+	if (!log_due(&r->log_site, m->now_ns, LOG_LVL_NOTICE))
+		return;
+	packet_describe(&f->pkt, frame_data(f), line, sizeof(line));
+	log_limited(&r->log_site, m->now_ns, LOG_LVL_NOTICE, "%s: %s %s", r->label, did, line);
+}
+
 static void publish_names(const struct rules *r, struct stats_page *page)
 {
 	struct timespec now;

@@ -5,18 +5,10 @@
 #include "log.h"
 #include "reply.h"
 
-static void log_match(const struct filter *flt, struct frame *f, struct rule *r)
-{
-	static const char *const did[] = {
-		[RULE_PASS] = "passed", [RULE_DROP] = "dropped", [RULE_REJECT] = "rejected",
-		[RULE_COUNT] = "counted",
-	};
-	char line[160];
-
-	packet_describe(&f->pkt, frame_data(f), line, sizeof(line));
-	log_limited(&r->log_site, flt->st->now_ns, LOG_LVL_NOTICE, "%s: %s %s", r->label,
-		    did[r->action], line);
-}
+static const char *const did[] = {
+	[RULE_PASS] = "passed", [RULE_DROP] = "dropped", [RULE_REJECT] = "rejected",
+	[RULE_COUNT] = "counted",
+};
 
 static void reject(struct filter *flt, struct frame *f, bool both, enum reason reason,
 		   uint32_t rule)
@@ -32,7 +24,7 @@ static enum rules_next filter_match(void *ctx, struct frame *f, struct rule *r, 
 	struct filter *flt = ctx;
 
 	if (r->log && !again)
-		log_match(flt, f, r);
+		rule_log(&flt->m, r, f, did[r->action]);
 	if (r->action == RULE_COUNT)
 		return RULES_NEXT;
 	if (r->action == RULE_DROP)

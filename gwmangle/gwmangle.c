@@ -91,14 +91,6 @@ static void settle(struct mangle *g)
 		outgrown(g, f);
 }
 
-static void log_match(const struct mangle *g, struct frame *f, struct rule *r)
-{
-	char line[160];
-
-	packet_describe(&f->pkt, frame_data(f), line, sizeof(line));
-	log_limited(&r->log_site, g->st->now_ns, LOG_LVL_NOTICE, "%s: edited %s", r->label, line);
-}
-
 static enum rules_next match(void *ctx, struct frame *f, struct rule *r, bool again)
 {
 	struct mangle *g = ctx;
@@ -115,7 +107,7 @@ static enum rules_next match(void *ctx, struct frame *f, struct rule *r, bool ag
 	res = edit_apply(g->e, f, r);
 	g->done |= res;
 	if (res & EDIT_DONE && r->log)
-		log_match(g, f, r);
+		rule_log(&g->m, r, f, "edited");
 	if (res & EDIT_ERROR) {
 		g->m.errors++;
 		if (g->m.rules->error_drop) {
