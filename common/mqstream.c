@@ -295,15 +295,11 @@ static void successor_gap(struct mq_rx *m, const struct cap_hello *h)
 static void msg_hello(struct mq_rx *m)
 {
 	const struct cap_hello *h = &m->reader.hello;
-	unsigned known = m->rx.nupstream;
 	uint64_t *had;
 
 	m->who = (int)rx_take_hello(&m->rx, h);
 	had = &m->rx.upstream_packets[m->who];
-	if (m->rx.nupstream != known) {
-		*had = h->packets;	/* what it sent before we came went elsewhere */
-		successor_gap(m, h);
-	}
+	successor_gap(m, h);
 	if (h->packets < *had) {
 		bad_message(m, "its packets came before");
 		return;

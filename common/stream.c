@@ -77,7 +77,7 @@ unsigned rx_take_hello(struct rx *rx, const struct cap_hello *h)
 		rx->nupstream++;
 	}
 	rx->upstream[i] = h->nonce;
-	rx->upstream_packets[i] = 0;
+	rx->upstream_packets[i] = h->packets;	/* sent before we came: to somebody else */
 	rx->live |= h->live;
 	memcpy(rx->chain, h->chain, sizeof(rx->chain));
 	return i;

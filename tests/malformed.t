@@ -264,6 +264,33 @@ def test_strangers():
     ok(1 <= lines <= 10, "which is logged, but not for each", lines, err[:2000])
 
 
+def with_nonce(message, nonce):
+    """The same message from another producer"""
+    at = message.index(struct.pack("<I", 0x80475701)) + 8 + 8
+    return message[:at] + struct.pack("<Q", nonce) + message[at + 8:]
+
+
+def test_many_producers():
+    """More producers than are told apart: one that was forgotten is no gap when it comes again"""
+    run("gwcap", "-q", "-i", generate("p.pcapng", 10, 40), "-o", path("p10.pcapng"))
+    with open(path("p10.pcapng"), "rb") as f:
+        whole = f.read()
+    first = with_nonce(whole[:-20], 1)          # without its end
+    at = first.index(struct.pack("<I", 0x80475701)) + 8 + 24
+    later = first[:at] + struct.pack("<Q", 10) + first[at + 8:]
+    messages = [first] + [with_nonce(first, n) for n in range(2, 100)] + [later, with_nonce(whole, 1000)]
+    section = first[:struct.unpack_from("<I", first, 4)[0]]
+    padding = section + struct.pack("<II", 0x80475704, (1 << 20) + 12) + bytes(1 << 20)
+    padding += struct.pack("<I", (1 << 20) + 12)        # what ZeroMQ may lose at the end is this
+    decap = Proc("gwdecap", "-i", "ipc://%s" % path("many"), "-o", path("m.pcapng"))
+    until(lambda: os.path.exists(path("many")))
+    run("h_mqsend", "ipc://" + path("many"), data=b"".join(
+        struct.pack("<I", len(m)) + m for m in messages + [padding]))
+    status, acc = decap.wait(20), accounts(decap.stderr()).get("gwdecap")
+    ok(status == 0 and acc and acc.into == 10 * len(messages) and acc.lost == 0,
+       "99 producers, the first of them twice: nothing is lost", status, decap.stderr())
+
+
 def test_noise():
     """Bytes that are no capture at all"""
     wrong = []
