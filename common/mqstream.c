@@ -228,7 +228,7 @@ static int attach(void *sock, const struct mq_addr *a, const char *spec,
 	if (zmq_bind(sock, a->addr))
 		die("%s: %s", spec, zmq_strerror(errno));
 	if (a->path && conf->priv.uid != (uid_t)-1 &&
-	    chown(a->path, conf->priv.uid, conf->priv.gid))
+	    lchown(a->path, conf->priv.uid, conf->priv.gid))
 		log_warn("%s: %m", a->path);
 	return lock;
 }

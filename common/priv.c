@@ -113,18 +113,30 @@ int rundir_path(bool system, const char *chain, char *out, size_t size)
 	else if (xdg && *xdg)
 		n = snprintf(out, size, "%s/gwtools/%s", xdg, chain);
 	else
-		n = snprintf(out, size, "/tmp/gwtools-%u/%s", geteuid(), chain);
+		n = snprintf(out, size, "/tmp/gwtools-%u-%s", geteuid(), chain);
 	return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
 }
 
-/* One folder on the way: made if missing, and then ours (or @p's) */
-static int make_dir(const char *path, const struct priv *p)
+/* The folders on the way stay whose they are; the last one is @p's if it is new.  Another
+ * process of @p may be at work in there: a link that it puts in our way is not followed. */
+static int make_dirs(const char *path, const struct priv *p)
 {
-	if (mkdir(path, 0755))
+	char part[256];
+
+	if (strlen(path) >= sizeof(part))
+		return -ENAMETOOLONG;
+	strcpy(part, path);
+	for (size_t n = strlen(part); n > 1 && part[n - 1] == '/'; n--)
+		part[n - 1] = '\0';
+	for (char *s = strchr(part + 1, '/'); s; s = strchr(s + 1, '/')) {
+		*s = '\0';
+		if (mkdir(part, 0755) && errno != EEXIST)
+			return -errno;
+		*s = '/';
+	}
+	if (mkdir(part, 0755))
 		return errno == EEXIST ? 0 : -errno;
-	if (p->uid != UID_KEEP && chown(path, p->uid, p->gid))
-		return -errno;
-	return 0;
+	return p->uid != UID_KEEP && lchown(part, p->uid, p->gid) ? -errno : 0;
 }
 
 static int check_dir(int fd, const struct priv *p)
@@ -140,20 +152,8 @@ static int check_dir(int fd, const struct priv *p)
 
 int rundir_open(const char *path, const struct priv *p)
 {
-	char part[256];
-	int err, fd;
+	int err = make_dirs(path, p), fd;
 
-	if (strlen(path) >= sizeof(part))
-		return -ENAMETOOLONG;
-	strcpy(part, path);
-	for (char *s = strchr(part + 1, '/'); s; s = strchr(s + 1, '/')) {
-		*s = '\0';
-		err = make_dir(part, p);
-		*s = '/';
-		if (err)
-			return err;
-	}
-	err = make_dir(part, p);
 	if (err)
 		return err;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

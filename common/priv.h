@@ -49,7 +49,7 @@ bool rundir_system(void);
 
 /**
  * rundir_path() - Run folder of a chain: $GW_RUN, else /run/gwtools/CHAIN (system),
- * else $XDG_RUNTIME_DIR/gwtools/CHAIN, else /tmp/gwtools-UID/CHAIN
+ * else $XDG_RUNTIME_DIR/gwtools/CHAIN, else /tmp/gwtools-UID-CHAIN
  * @system:	What rundir_system() said at the start
  * @out:	Written, NUL-terminated
  *
@@ -60,7 +60,8 @@ int rundir_path(bool system, const char *chain, char *out, size_t size);
 /**
  * rundir_open() - Make the run folder if it is missing, hand it to @p, open it
  *
- * A folder that others than root, us and @p may write to is refused (-EPERM).
+ * A folder that is neither root's nor ours nor @p's, or everybody's to write to, is
+ * refused (-EPERM).
  *
  * Return: descriptor, or -errno
  */

@@ -424,7 +424,8 @@ def test_privileges():
     if os.geteuid() != 0:
         return
     for user, options in (("nobody", []), ("daemon", ["--user", "daemon"])):
-        os.environ["GW_RUN"] = path("run-" + user)
+        above = path("run-" + user)
+        os.environ["GW_RUN"] = os.path.join(above, "chain")
         feed, p = pipeline(["gwdecap", "-i", "-", "-o", "ipc://pr", *options], data=None)
         uid = pwd.getpwnam(user).pw_uid
         other = Proc("gwinject", "-i", "ipc://pr", "-o", path("pr.pcapng"), *options)
@@ -442,6 +443,8 @@ def test_privileges():
                     wrong.append((t, seen))
             ok(len(tasks) > 1 and not wrong, "as %s: %s has no privilege in any of its %d threads" %
                (user, q.p.args[0], len(tasks)), wrong)
+        ok(os.stat(above).st_uid == 0 and os.stat(os.environ["GW_RUN"]).st_uid == uid,
+           "the run folder is theirs, the folder above is not")
         os.write(feed, SMALL_BYTES)
         os.close(feed)
         ok(p[0].wait() == 0 and other.wait() == 0, "and works", notes(p[0], other))
