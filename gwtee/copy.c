@@ -188,15 +188,24 @@ static bool take_chunk(struct copy *c, bool wait)
 	return true;
 }
 
-void copy_push(struct copy *c)
+/* The chunk at hand goes to the thread; not @all: only while that keeps up, else small
+ * chunks would soon be all there are */
+static void hand_over(struct copy *c, bool all)
 {
 	if (!c->cur || !c->cur->len)
 		return;
 	pthread_mutex_lock(&c->lock);
-	c->queue[(c->first + c->queued++) % COPY_CHUNKS] = c->cur;
-	pthread_cond_signal(&c->work);
+	if (all || c->queued < COPY_CHUNKS / 2) {
+		c->queue[(c->first + c->queued++) % COPY_CHUNKS] = c->cur;
+		c->cur = NULL;
+		pthread_cond_signal(&c->work);
+	}
 	pthread_mutex_unlock(&c->lock);
-	c->cur = NULL;
+}
+
+void copy_push(struct copy *c)
+{
+	hand_over(c, false);
 }
 
 /* Is it time for another file? */
@@ -220,7 +229,7 @@ static bool next_file(struct copy *c, const struct frame *f)
 		c->number++;
 	}
 	c->w.iface_written = false;
-	copy_push(c);
+	hand_over(c, true);
 	return true;
 }
 
@@ -270,7 +279,7 @@ void copy_packet(struct copy *c, struct frame *f, bool wait)
 		return;
 	}
 	if (c->cur && c->cur->len + cap_packet_size(f) > COPY_CHUNK)
-		copy_push(c);
+		hand_over(c, true);
 	if (!c->cur && !take_chunk(c, wait)) {
 		lose(c, 1);
 		return;
@@ -296,7 +305,7 @@ void copy_counts(const struct copy *c, uint64_t *copied, uint64_t *lost)
 
 void copy_finish(struct copy *c)
 {
-	copy_push(c);
+	hand_over(c, true);
 	c->ended = true;
 	pthread_mutex_lock(&c->lock);
 	c->finish = true;

@@ -67,6 +67,8 @@ void copy_packet(struct copy *c, struct frame *f, bool wait);
 
 /**
  * copy_push() - Hand over what is encoded so far
+ *
+ * While the thread is behind, chunks are filled first: call it again within a second.
  */
 void copy_push(struct copy *c);
 

@@ -4,6 +4,7 @@
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -229,6 +230,31 @@ def live():
     t.wait(WAIT)
 
 
+def hiccup():
+    """A reader that pauses: the whole buffer is there for it, however small the bursts are"""
+    n, packet = 1500, bytes.fromhex('450000d40000000040110000' '0a000001' '0a000002'
+                                    '0001000200c00000') + bytes(184)
+    os.mkfifo('pause')
+    os.chmod('pause', 0o666)
+    reader = os.open('pause', os.O_RDONLY | os.O_NONBLOCK)
+    t = spawn([BIN + '/gwtee', '-i', '-', '-o', '/dev/null', '-w', 'pause'], stdin=subprocess.PIPE,
+              stderr=subprocess.PIPE)
+    feed = os.dup(t.stdin.fileno())
+    t.stdin.close()
+    t.stdin = None
+    os.write(feed, struct.pack('<IHHiIII', 0xa1b2c3d4, 2, 4, 0, 0, 65535, 101))
+    for i in range(n):
+        os.write(feed, struct.pack('<IIII', 1700000000, i, len(packet), len(packet)) + packet)
+        time.sleep(0.0003)
+    os.close(feed)
+    os.set_blocking(reader, True)
+    with open(reader, 'rb') as f:
+        got = len(f.read())
+    err = t.communicate(timeout=WAIT)[1]
+    m = re.search(rb'pause: (\d+) copied, (\d+) lost', err)
+    ok(m and int(m[1]) == n and got > n * len(packet), 'a reader that pauses loses nothing', (got, err))
+
+
 def main():
     plain_copies()
     choosing()
@@ -237,6 +263,7 @@ def main():
     full_disks()
     streams()
     live()
+    hiccup()
     print('1..%d' % count)
     return failed > 0
 
