@@ -116,6 +116,29 @@ static const char *place(const char *spec)
 	return plus ? plus + 1 : spec;
 }
 
+/* The port, if @place is TCP on this machine, else NULL */
+static const char *local_port(const char *place)
+{
+	static const char *const hosts[] = { "", "*", "127.0.0.1", "0.0.0.0", "localhost",
+					     "[::1]", "[::]" };
+	const char *host = place + strlen("tcp://"), *colon = strrchr(place, ':');
+
+	if (strncmp(place, "tcp://", strlen("tcp://")) || colon < host)
+		return NULL;
+	for (size_t i = 0; i < ARRAY_SIZE(hosts); i++)
+		if ((size_t)(colon - host) == strlen(hosts[i]) &&
+		    !strncmp(host, hosts[i], strlen(hosts[i])))
+			return colon;
+	return NULL;
+}
+
+static bool same_place(const char *a, const char *b)
+{
+	const char *port = local_port(a), *other = local_port(b);
+
+	return !strcmp(a, b) || (port && other && !strcmp(port, other));
+}
+
 /* A reader knows its writers by what they have sent.  Before the first packet, after a
  * restart, one of ZeroMQ's endpoints at both ends tells it too. */
 static bool feeds(const struct survey_stage *writer, const struct survey_stage *reader)
@@ -128,7 +151,7 @@ static bool feeds(const struct survey_stage *writer, const struct survey_stage *
 		if (r->upstream[i] == w->nonce)
 			return true;
 	return strstr(r->in, "://") && writer->alive && reader->alive &&
-	       !strcmp(place(r->in), place(w->out));
+	       same_place(place(r->in), place(w->out));
 }
 
 /* Who feeds whom, and how much of what each has written was taken in behind it */

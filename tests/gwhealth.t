@@ -231,6 +231,14 @@ def idle_restart(h, stages):
     expect(h, 503, 'nobody takes what gwcap hands on', 'a stage that nobody feeds')
     stages[1].say('in bind+ipc://a')
     expect(h, 200, '', 'the same endpoint at both ends')
+    stages[0].say('out tcp://127.0.0.1:7001')
+    expect(h, 503, 'nobody takes what gwcap hands on', 'another endpoint')
+    stages[1].say('in tcp://:7001')
+    expect(h, 200, '', 'a port of this machine, by two names')
+    stages[0].say('out tcp://10.0.0.9:7001')
+    expect(h, 503, 'nobody takes what gwcap hands on', 'the same port of another machine')
+    stages[0].say('out ipc://a')
+    stages[1].say('in ipc://a')
     stages[1].say('up 11')
 
 
