@@ -13,10 +13,18 @@ enum {
 	O_NO_RING
 };
 
-static const struct opt stage_opts[] = {
+static const struct opt stream_opts[] = {
 	{ "in", 'i', "STREAM", "read packets from -, a file, ipc://NAME, tcp://:PORT (default -)" },
 	{ "out", 'o', "STREAM", "write packets there; several: spread by flow (default -)" },
+	{ NULL, 0, NULL, NULL }
+};
+
+static const struct opt print_opts[] = {
 	{ "print", O_PRINT, NULL, "a line a packet: to stdout without -o, else to stderr" },
+	{ NULL, 0, NULL, NULL }
+};
+
+static const struct opt stage_opts[] = {
 	{ "quiet", 'q', NULL, "no summary at the end" },
 	{ "chain", O_CHAIN, "NAME", "chain this stage belongs to (default $GW_CHAIN or 'default')" },
 	{ "as", O_AS, "NAME", "this stage's own name, where a chain has two of a kind" },
@@ -61,11 +69,7 @@ static void stage_set(void *ctx, int ch, const char *arg)
 	case 'i': st->conf.in = arg; break;
 	case 'o': add_output(st, arg); break;
 	case 'q': st->conf.quiet = true; break;
-	case O_PRINT:
-		if (!st->ops->print)
-			die_usage("--print: not here");
-		st->conf.print = true;
-		break;
+	case O_PRINT: st->conf.print = true; break;
 	case O_CHAIN: set_chain(st, arg); break;
 	case O_AS: st->conf.as = take_name("as", arg); break;
 	case O_INPUTS: st->conf.inputs = (unsigned)opt_u64("inputs", arg, 1, STREAM_INPUTS_MAX); break;
@@ -85,7 +89,7 @@ int stage_options(struct stage *st, const char *synopsis, const char *summary,
 		  const struct opt *own, void (*set)(void *ctx, int ch, const char *arg),
 		  int argc, char **argv)
 {
-	struct opt_group groups[3] = { { .opts = NULL } }, *g = groups;
+	struct opt_group groups[5] = { { .opts = NULL } }, *g = groups;
 	const char *env = getenv("GW_CHAIN");
 	int first;
 
@@ -97,7 +101,10 @@ int stage_options(struct stage *st, const char *synopsis, const char *summary,
 	strcpy(st->conf.chain, "default");
 	if (own)
 		*g++ = (struct opt_group){ NULL, own, set, st->ctx };
-	*g++ = (struct opt_group){ own ? "Every stage" : NULL, stage_opts, stage_set, st };
+	*g++ = (struct opt_group){ own ? "Every stage" : NULL, stream_opts, stage_set, st };
+	if (st->ops->print)
+		*g++ = (struct opt_group){ NULL, print_opts, stage_set, st };
+	*g++ = (struct opt_group){ NULL, stage_opts, stage_set, st };
 	log_open(st->prog);
 	if (env && *env)
 		set_chain(st, env);

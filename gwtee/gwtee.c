@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "clock.h"
 #include "copy.h"
@@ -213,6 +214,24 @@ static void tee_done(struct stage *st)
 			copy_finish(t->to[i].copy);
 }
 
+/* Two writers of a file would spoil it for each other. */
+static void refuse_twins(const struct tee *t, const struct stage *st)
+{
+	for (unsigned i = 0; i < t->n; i++) {
+		const char *path = t->to[i].spec;
+		struct stat file;
+
+		if (!stat(path, &file) && !S_ISREG(file.st_mode))
+			continue;
+		for (unsigned k = 0; k < st->conf.nout; k++)
+			if (!strcmp(path, st->conf.out[k]))
+				die_usage("-w %s: is the output as well", path);
+		for (unsigned k = 0; k < i; k++)
+			if (!strcmp(path, t->to[k].spec))
+				die_usage("-w %s: given twice", path);
+	}
+}
+
 static void open_targets(struct tee *t, struct stage *st)
 {
 	for (unsigned i = 0; i < t->n; i++) {
@@ -283,6 +302,9 @@ int main(int argc, char **argv)
 			      "Copy what passes, never slowing or changing it.",
 			      options, tee_set, argc, argv);
 	compile(&t, argv + first, argc - first);
+	if (t.conf.files && !t.conf.bytes && !t.conf.seconds)
+		die_usage("-W needs -C or -G");
+	refuse_twins(&t, &st);
 	priv_no_new();
 	stage_open(&st);
 	open_targets(&t, &st);

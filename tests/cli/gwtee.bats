@@ -31,7 +31,8 @@ setup() {
 }
 
 @test "wrong usage: exit 2, nothing on stdout, the value quoted" {
-	for args in "-w -" "--sample 7" "--sample 1/0" "-c 0" "-c x" "-C 0" "-G x" "-W 0" "-s -1" \
+	for args in "-w -" "--sample 7" "--sample 1/0" "-c 0" "-c x" "-C 0" "-G x" "-W 0" "-s -1" "-W 3" \
+	    "-w a -w a" "-w a.pcap -o a.pcap" \
 	    "-s 999999999" "--bogus" "--print" "udp port nonsense"; do
 		run --separate-stderr gwtee $args < /dev/null
 		[ "$status" -eq 2 ] || { echo "$args: $status $stderr"; false; }
