@@ -228,7 +228,7 @@ static void run_whole(struct job *j)
 		j->v.mask = icmp_is_error(&j->f->pkt, j->s.data) ?
 			    header_mask(m->rules, v->mask) : v->mask;
 	run_candidates(j);
-	if (j->keep) {
+	if (j->keep && !(at.against && (j->f->verdict || j->f->marks & FRAME_REPLY))) {
 		struct verdict kept = j->v;
 
 		kept.mask = flow_mask(m->rules, kept.mask);

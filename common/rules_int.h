@@ -237,10 +237,14 @@ struct datagram {
 	bool known, evil;
 };
 
-/* Where the verdict about a packet's flow is kept */
+/**
+ * struct flow_place - Where the verdict about a packet's flow is kept
+ * @swapped:	The packet goes from b to a
+ * @against:	It is a SYN against the direction in which a flow was opened
+ */
 struct flow_place {
 	struct flow_key key;
-	bool swapped, tcp;
+	bool swapped, tcp, against;
 };
 
 /* The packet's flow, or the one that an ICMP error quotes; NULL: judge it by the rules.

@@ -26,7 +26,8 @@ bool flow_midstream(const struct sight *s)
 
 /*
  * A SYN against the direction in which a flow was opened opens another one: whoever
- * may only answer cannot start a connection from the port it answered from.
+ * may only answer cannot start a connection from the port it answered from.  Nor can it
+ * end the flow with such a SYN: what refuses that is not kept.
  */
 struct verdict *flow_recall(struct matcher *m, struct sight *s, struct flow_place *at)
 {
@@ -35,11 +36,13 @@ struct verdict *flow_recall(struct matcher *m, struct sight *s, struct flow_plac
 	struct verdict *v;
 
 	at->tcp = p->proto == IPPROTO_TCP;
+	at->against = false;
 	at->swapped = flow_key(&at->key, s->f->endpoint, p, s->data);
 	if (flow_key_quoted(&quoted, s->f->endpoint, p, s->data))
 		return flow_find(m->flows, &quoted, s->f->ts_ns);
 	v = flow_find(m->flows, &at->key, s->f->ts_ns);
-	return v && v->swapped != at->swapped && lone_syn(s) ? NULL : v;
+	at->against = v && v->swapped != at->swapped && lone_syn(s);
+	return at->against ? NULL : v;
 }
 
 void flow_keep(struct matcher *m, const struct flow_place *at, uint64_t now_ns,

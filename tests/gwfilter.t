@@ -290,6 +290,14 @@ def test_flow():
     expect("an ICMP error goes with the flow that it quotes, to who sent that; others do not",
            p + [err, stray, astray], rules, [0, 1, 2])
 
+    p = tagged([tcp(INSIDE, OUT, 5000, 443, "S"), tcp(OUT, INSIDE, 443, 5000, "SA"),
+                tcp(OUT, INSIDE, 443, 5000, "S"), tcp(OUT, INSIDE, 443, 5000)])
+    for refusal in "drop flow", "reject flow":
+        r = run(p, "pass flow where src net 10.0.0.0/8", refusal)
+        kept = [raw(x)[-1] for x in r.packets if x[TCP].payload]
+        ok(kept == [0, 1, 3],
+           f"a SYN against its direction does not end a flow ('{refusal}')", r.packets)
+
     def udp(t, back=False):
         a, b = (OUT, INSIDE) if back else (INSIDE, OUT)
         return at(t, v4(src=a, dst=b) / UDP(sport=53 if back else 9, dport=9 if back else 53))
