@@ -6,6 +6,8 @@
 
 #include "rules_int.h"
 
+#define CLOCK_SET_NS	1000000000u	/* no packet is overtaken by as much */
+
 bool rule_looks(const struct rule *rule)
 {
 	if (rule->where || rule->action == RULE_REPLACE)
@@ -161,13 +163,18 @@ static struct rule_bucket *bucket_of(struct matcher *m, struct rule *rule, const
 	return flow_add(m->rates, &k, s->f->ts_ns, UINT64_MAX);
 }
 
-/* Is this packet over the rate?  Takes a token if not */
+/*
+ * Is this packet over the rate?  Takes a token if not.  Packets may come a little out of
+ * order; when their times go further back the clock was set, and time goes on from there.
+ */
 static bool over_rate(const struct rule_rate *rate, struct rule_bucket *b, uint64_t now)
 {
 	uint64_t room, dt;
 
 	if (!b->last_ns && !b->tokens)
 		b->tokens = rate->cap;
+	if (b->last_ns > now + CLOCK_SET_NS)
+		b->last_ns = now;
 	room = rate->cap - MIN(b->tokens, rate->cap);
 	dt = now > b->last_ns && b->last_ns ? now - b->last_ns : 0;
 	b->tokens = dt >= room / rate->n + 1 ? rate->cap : MIN(rate->cap, b->tokens + dt * rate->n);

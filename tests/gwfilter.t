@@ -205,6 +205,9 @@ def test_every_and_rate():
     expect("every counts only what passed the rest", other, ["drop every 2 where udp"],
            [0, 1, 2, 4, 5, 6])
     p = [v4() / UDP() / Raw(bytes([i])) for i in range(20)]
+    back = [at(t, q.copy()) for t, q in zip((5000, 5000, 1000, 1000.5, 1001.5, 1001.2), p)]
+    r = run(back, "drop rate 1/s burst 1")
+    ok(r.tags() == [0, 4], "rate: a clock that is set back does not stop it", f"{r.tags()}")
     r = run(p, "drop rate 10/s burst 5", step=0.02)
     ok(r.tags() == [0, 1, 2, 3, 4, 5, 10, 15], "rate: 5 at once, then one each 0.1 s",
        f"{r.tags()}")
