@@ -8,7 +8,7 @@
 
 #include "rules_int.h"
 
-#define DATAGRAM_NS	30000000000u	/* how long receivers wait for fragments */
+#define DATAGRAM_NS	60000000000u	/* as long as receivers wait (RFC 1122, 8200) */
 
 static bool lone_syn(const struct sight *s)
 {

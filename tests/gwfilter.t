@@ -178,6 +178,10 @@ def test_fragment_evasion():
        "a first fragment without its whole TCP header is dropped, with the rest", r.err)
     r = run([piece(0, 1, seg[:8]), piece(8, 0, seg[8:])], "count")
     ok(len(r.packets) == 2, "... but not where no rule looks so far", r.err)
+    late = [at(100, piece(0, 1, seg[:24])), at(159, piece(8, 0, seg[8:]))]
+    r = run(late, "drop where tcp port 23", "default pass")
+    ok(len(r.packets) == 1 and "fragment-evasion 1" in r.err,
+       "nor after as long as a receiver may wait", r.err)
     egress = ["pass flow where src net 10.0.0.0/8", "default drop"]
     table = ["table <in> { 10.0.0.0/8 }", "pass flow src <in>", "default drop"]
     for rules in egress, table:
