@@ -59,14 +59,15 @@ bool flow_key(struct flow_key *k, uint64_t endpoint, const struct packet *p, con
 {
 	const uint8_t *src = packet_src(p, data), *dst = packet_dst(p, data), *l4 = data + p->l4;
 	uint16_t sport = 0, dport = 0;
+	uint32_t left = p->flags & PKT_FRAG_LATER ? 0 : p->end - p->l4;
 	unsigned n = packet_addr_len(p);
 	bool swapped;
 	int order;
 
-	if (has_ports(p->proto) && p->end >= p->l4 + 4) {
+	if (has_ports(p->proto) && left >= 4) {
 		sport = be16(l4);
 		dport = be16(l4 + 2);
-	} else if (p->end >= p->l4 + 8 && is_echo(p->proto, l4[0])) {
+	} else if (left >= 8 && is_echo(p->proto, l4[0])) {
 		sport = dport = be16(l4 + 4);
 	}
 	order = memcmp(src, dst, n);

@@ -51,7 +51,7 @@ struct flow_key {
 
 /**
  * flow_key() - Key of a packet's connection, the same for both directions
- * @p, @data:	A parsed packet, no later fragment
+ * @p, @data:	A parsed packet; a later fragment has no ports
  *
  * Return: true if the packet goes from @b to @a
  */

@@ -97,11 +97,14 @@ int pattern_find(struct matcher *m, const struct rule_pattern *p, const uint8_t 
 static int payload_matches(struct matcher *m, const struct rule_test *t, const struct sight *s)
 {
 	const struct packet *p = &s->f->pkt;
+	uint32_t stop = p->end;
 	size_t start, end;
 	int found = 0;
 
+	if (p->flags & PKT_SURPLUS)	/* what is behind, no program is ever given */
+		stop = p->l4 + be16(s->data + p->l4 + 4);
 	if (p->flags & PKT_L4)
-		found = pattern_find(m, &t->payload, s->data + p->payload, p->end - p->payload, 0,
+		found = pattern_find(m, &t->payload, s->data + p->payload, stop - p->payload, 0,
 				     &start, &end);
 	return found < 0 ? -1 : found != t->negate;
 }

@@ -221,6 +221,8 @@ def test_every_and_rate():
     expect("rate by dst has one here", p, ["drop rate 1/m burst 2 by dst"], [0, 1])
     p = [v4() / UDP(sport=i % 2) / Raw(bytes([i])) for i in range(8)]
     expect("rate by flow", p, ["drop rate 1/m burst 1 by flow"], [0, 1])
+    p = [v4(frag=9, id=i, proto=17) / Raw(bytes([i] * 16)) for i in range(8)]
+    expect("where later fragments have no ports", p, ["drop rate 1/m burst 2 by flow"], [0, 1])
 
 
 def test_payload():
@@ -232,6 +234,8 @@ def test_payload():
     expect("s given", p, ["drop payload /a.b/s"], [0, 1, 3])
     expect("m: ^ behind a line end", p, ["drop payload /^b/m"], [0, 1, 3])
     expect("bytes", p, ['drop payload "x\\0\\x79"'], [0, 1, 2])
+    short = [v4() / UDP(dport=9, len=12) / Raw(b"evil" + b"good" + bytes([i])) for i in range(2)]
+    expect("nothing behind the end that UDP says", short, ['pass payload "good"', "default drop"], [])
     t = tagged([v4() / TCP(options=[("MSS", 1400)]) / Raw(x) for x in (b"GET /", b"PUT /")])
     expect("behind TCP options", t, ["drop payload /^GET/"], [1])
     i = tagged([v4() / ICMP(type=8) / Raw(x) for x in (b"abc", b"xbc")])
