@@ -11,9 +11,9 @@
 #include <sys/types.h>
 
 #include "conn.h"
-#include "judge.h"
 #include "port.h"
 #include "probe.h"
+#include "run_judge.h"
 #include "site.h"
 
 #define SIM_ENDPOINTS	16u

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../gwsim/judge.h"
+#include "../gwsim/run_judge.h"
 #include "csum.h"
 #include "geneve.h"
 #include "tap.h"

@@ -30,7 +30,7 @@ setup() {
 
 @test "every kind of violation is in gwsim.8" {
 	for kind in $(grep -o 'X([A-Z_]*,[[:space:]]*"[a-z-]*"' \
-	    "$BATS_TEST_DIRNAME/../../gwsim/judge.h" | grep -o '"[a-z-]*"' | tr -d '"'); do
+	    "$BATS_TEST_DIRNAME/../../gwsim/run_judge.h" | grep -o '"[a-z-]*"' | tr -d '"'); do
 		grep -q "Cm $kind\b" "$page" || { echo "$kind"; false; }
 	done
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * judge.h - What an appliance sends back, held against what it was sent
+ * run_judge.h - What an appliance sends back, held against what it was sent
  */
-#ifndef GW_JUDGE_H
-#define GW_JUDGE_H
+#ifndef GW_RUN_JUDGE_H
+#define GW_RUN_JUDGE_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -95,4 +95,4 @@ uint64_t judge_total(const struct judge *j) __attribute__((nonnull));
  */
 bool judge_csum_ok(const struct packet *p, const uint8_t *data) __attribute__((nonnull));
 
-#endif /* GW_JUDGE_H */
+#endif /* GW_RUN_JUDGE_H */

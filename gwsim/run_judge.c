@@ -8,7 +8,7 @@
 
 #include "csum.h"
 #include "geneve.h"
-#include "judge.h"
+#include "run_judge.h"
 #include "wire.h"
 
 static const struct {
