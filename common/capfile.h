@@ -124,7 +124,7 @@ enum cap_format { CAP_PCAPNG, CAP_PCAP };
 
 /**
  * struct cap_writer - Encoder; the functions below append to @p and advance it
- * @name:	Interface name in the description block
+ * @name:	Interface name in the description block; of the writing program, too, if @bare
  * @linktype:	Of the one interface, once it is written
  */
 struct cap_writer {

@@ -2,6 +2,8 @@
 /*
  * capwrite.c - Writing pcapng and classic pcap into the caller's buffer
  */
+#include <stdio.h>
+
 #include "capfile.h"
 #include "capformat.h"
 
@@ -79,7 +81,7 @@ static size_t write_hello(uint8_t *start, const struct cap_hello *h)
 
 size_t cap_write_header(struct cap_writer *w, uint8_t *start, const struct cap_hello *hello)
 {
-	static const char app[] = "gwtools " GW_VERSION;
+	char app[CAP_NAME_MAX + sizeof(" " GW_VERSION)];
 	uint8_t *p = start;
 	size_t n;
 
@@ -90,7 +92,10 @@ size_t cap_write_header(struct cap_writer *w, uint8_t *start, const struct cap_h
 	p = w16(p, 1);
 	p = w16(p, 0);
 	p = w64(p, UINT64_MAX);		/* section length not given */
-	p = woption(p, SHB_USERAPPL, app, MIN(sizeof(app) - 1, 100u));
+	/* Foreign readers of a bare file need not know whose part the program is */
+	snprintf(app, sizeof(app), "%.*s %s", (int)CAP_NAME_MAX, w->bare ? w->name : "gwtools",
+		 GW_VERSION);
+	p = woption(p, SHB_USERAPPL, app, MIN(strlen(app), 100u));
 	p = w32(p, OPT_END);
 	n = wclose(start, p);
 	if (hello)

@@ -157,6 +157,8 @@ def test_files():
     ok(all(w in r.stdout for w in ("sent: packet 1", "expected: it is dropped",
                                    "got: in answer to")),
        "its comments tell what was sent, expected, got", r.stdout + r.stderr)
+    with open(f"{TMP}/p/critical-option.pcapng", "rb") as f:
+        ok(b"gwsim " in (whole := f.read()) and b"gwtools" not in whole, "it names gwsim only", whole[:100])
     suite = xml.etree.ElementTree.parse(f"{TMP}/j.xml").getroot()
     ok((suite.get("tests"), suite.get("failures")) == ("2", "1") and
        suite.find("testcase/failure") is not None, "JUnit")
