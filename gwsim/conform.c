@@ -17,6 +17,7 @@
 #define WAIT_MS		10000u
 #define TIMEOUT_MS	700u
 #define REVIVE_MS	3000u
+#define CHECK_MS	2000u	/* for one health check */
 
 enum { OPT_PROFILE = OPT_LONG, OPT_ALLOW, OPT_ONLY, OPT_SKIP, OPT_EXPECT, OPT_SEED,
        OPT_JUNIT, OPT_PCAP, OPT_STRICT, OPT_LIST, OPT_EXPLAIN, OPT_MDOC, OPT_HEALTH, OPT_WAIT,
@@ -85,14 +86,8 @@ static void set_allow(struct conform_conf *c, const char *arg)
 
 static void set_health(struct conform_conf *c, const char *arg)
 {
-	const char *port = strchr(arg, ':');
-	char *end;
-
-	if (!port || (strncmp(arg, "tcp:", 4) != 0 && strncmp(arg, "http:", 5) != 0))
-		die_usage("--health '%s': not tcp:PORT or http:PORT/PATH", arg);
-	if (strtoul(port + 1, &end, 10) - 1 >= 65535 || (*end && *end != '/'))
-		die_usage("--health '%s': no port", arg);
-	c->health = arg;
+	if (!health_parse(&c->health, arg))
+		die_usage("--health: '%s' is not tcp:PORT or http:PORT/PATH", arg);
 }
 
 static void set(void *ctx, int ch, const char *arg)
@@ -172,7 +167,10 @@ static int conform_run(void *arg)
 
 int gwsim_conform(int argc, char **argv)
 {
-	struct conform_conf conf = { .wait_ms = WAIT_MS, .timeout_ms = TIMEOUT_MS, .seed = 1 };
+	struct conform_conf conf = {
+		.wait_ms = WAIT_MS, .timeout_ms = TIMEOUT_MS, .seed = 1,
+		.health = { .timeout_ms = CHECK_MS, .up_after = 1, .down_after = 1 },
+	};
 	struct opt_group groups[] = { { NULL, conform_opts, set, &conf }, { 0 } };
 	int i;
 

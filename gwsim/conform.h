@@ -25,6 +25,7 @@
 #include <stdint.h>
 
 #include "craft.h"
+#include "health.h"
 #include "target.h"
 
 #define PROBES_MAX	1100u
@@ -134,7 +135,7 @@ struct conform_conf {
 	const char *appliance;
 	const char *addr;
 	const char *iface;
-	const char *health;
+	struct health_conf health;
 	const char *expect;
 	const char *junit;
 	const char *pcap;

@@ -55,7 +55,7 @@ static unsigned choices(const struct sim *s, uint8_t *out)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->conf->appliances; i++)
-		if (s->target[i].probe.state == PROBE_HEALTHY)
+		if (s->target[i].health.state == HEALTH_HEALTHY)
 			out[n++] = (uint8_t)i;
 	return n;
 }
@@ -75,7 +75,7 @@ static void pick_target(const struct sim *s, struct conn *c)
 static struct sim_target *target_of(struct sim *s, struct conn *c, bool fresh)
 {
 	uint8_t pick[SIM_APPLIANCES];
-	bool dead = s->target[c->target].probe.state != PROBE_HEALTHY;
+	bool dead = s->target[c->target].health.state != HEALTH_HEALTHY;
 
 	if (fresh || (dead && s->conf->rebalance && choices(s, pick)))
 		pick_target(s, c);

@@ -157,9 +157,9 @@ static bool appliances_ready(const struct run *r)
 	for (unsigned i = 0; i < r->conf->appliances; i++) {
 		const struct sim_target *t = &r->sim.target[i];
 
-		if (t->probe.state != PROBE_HEALTHY)
+		if (t->health.state != HEALTH_HEALTHY)
 			return false;
-		if (r->conf->health.kind == PROBE_NONE && !t->ended && !site_listens(&t->site))
+		if (r->conf->health.kind == HEALTH_NONE && !t->ended && !site_listens(&t->site))
 			return false;
 	}
 	return true;
@@ -194,10 +194,10 @@ static void on_tick(struct run *r)
 
 	(void)!read(r->tick, &n, sizeof(n));
 	for (unsigned i = 0; i < r->conf->appliances; i++) {
-		struct probe *p = &r->sim.target[i].probe;
+		struct health *p = &r->sim.target[i].health;
 
-		if (probe_tick(p, r->now_ms) && !r->conf->quiet)
-			log_notice("appliance %u: %s%s%s", i + 1, probe_state_name(p->state),
+		if (health_tick(p, r->now_ms) && !r->conf->quiet)
+			log_notice("appliance %u: %s%s%s", i + 1, health_state_name(p->state),
 				   *p->reason ? ": " : "", p->reason);
 	}
 	if (!r->sim.command && !r->end_ms)

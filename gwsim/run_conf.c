@@ -143,11 +143,11 @@ static void set_stickiness(struct sim_conf *c, const char *arg)
 }
 
 /* false: not one of these */
-static bool set_health(struct probe_conf *h, int ch, const char *arg)
+static bool set_health(struct health_conf *h, int ch, const char *arg)
 {
 	switch (ch) {
 	case OPT_HEALTH:
-		if (!probe_parse(h, arg))
+		if (!health_parse(h, arg))
 			die_usage("--health: '%s' is not tcp:PORT or http:PORT/PATH", arg);
 		return true;
 	case OPT_INTERVAL:

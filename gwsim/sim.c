@@ -110,7 +110,7 @@ static void init(struct sim *s, const struct sim_conf *conf)
 	for (unsigned i = 0; i < SIM_APPLIANCES; i++) {
 		s->target[i].site.ns = -1;
 		s->target[i].site.port.fd = -1;
-		s->target[i].probe.fd = -1;
+		s->target[i].health.fd = -1;
 	}
 }
 
@@ -124,7 +124,7 @@ int sim_build(struct sim *s, const struct sim_conf *conf)
 		err = report(build_endpoint(&s->endpoint[i], i, conf->endpoint[i]), "endpoint");
 	for (unsigned i = 0; !err && i < conf->appliances; i++) {
 		err = report(site_open(&s->target[i].site, i + 1), "appliance");
-		probe_init(&s->target[i].probe, &conf->health, s->target[i].site.addr);
+		health_init(&s->target[i].health, &conf->health, s->target[i].site.addr);
 	}
 	if (err)
 		return err;
@@ -148,7 +148,7 @@ void sim_destroy(struct sim *s)
 		}
 	for (unsigned i = 0; i < s->conf->appliances; i++) {
 		site_close(&s->target[i].site);
-		probe_close(&s->target[i].probe);
+		health_close(&s->target[i].health);
 	}
 	conn_close(s->conns);
 }

@@ -11,8 +11,8 @@
 #include <sys/types.h>
 
 #include "conn.h"
+#include "health.h"
 #include "port.h"
-#include "probe.h"
 #include "run_judge.h"
 #include "site.h"
 
@@ -39,7 +39,7 @@ struct sim_conf {
 	unsigned servers;
 	uint16_t server_port[SIM_SERVERS];
 	unsigned server_ports;
-	struct probe_conf health;
+	struct health_conf health;
 	struct conn_conf flows;
 	bool rebalance;
 	bool strict;
@@ -89,7 +89,7 @@ struct sim_endpoint {
  */
 struct sim_target {
 	struct site site;
-	struct probe probe;
+	struct health health;
 	struct sim_batch out;
 	uint64_t sent;
 	uint64_t returned;

@@ -47,8 +47,8 @@ static json_t *appliances_json(struct sim *s)
 		json_array_append_new(all, json_pack("{s:i, s:s, s:b, s:s, s:s, s:o, s:o, s:o, s:o}",
 			"number", (int)i + 1,
 			"address", inet_ntop(AF_INET, &t->site.addr, addr, sizeof(addr)),
-			"running", !t->ended, "health", probe_state_name(t->probe.state),
-			"reason", t->probe.reason, "checks", num(t->probe.checks),
+			"running", !t->ended, "health", health_state_name(t->health.state),
+			"reason", t->health.reason, "checks", num(t->health.checks),
 			"sent", num(t->sent), "returned", num(t->returned),
 			"lost", num(t->site.port.lost + t->site.port.no_room)));
 	}
@@ -129,7 +129,7 @@ void status_summary(struct sim *s)
 		const struct sim_target *t = &s->target[i];
 
 		log_notice("appliance %u: was sent %" PRIu64 ", returned %" PRIu64 ", %s", i + 1,
-			   t->sent, t->returned, probe_state_name(t->probe.state));
+			   t->sent, t->returned, health_state_name(t->health.state));
 	}
 	if (!s->conf->quiet || judge_total(&s->judge))
 		summary_violations(&s->judge);

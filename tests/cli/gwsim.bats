@@ -56,7 +56,7 @@ setup() {
 	    "conform" "conform -t 10.0.0.1" "conform -a x -t 10.0.0.1 -I eth0" "conform -a x y" \
 	    "conform -a x --profile both" "conform -a x --only nonsense" \
 	    "conform -a x --skip nonsense" "conform -a x --allow nonsense( " \
-	    "conform -a x --health udp:1" "conform -a x --expect /nonexistent" \
+	    "conform -a x --health udp:1" "conform -a x --health tcp:80/x" "conform -a x --expect /nonexistent" \
 	    "conform --explain nonsense" "load" "load -a x y" "load -a x --size 51" \
 	    "load -a x --rate fast" "load -a x --wait soon" "conform -a x --wait soon" "load -a x --flows 0" "load -a x --time 11m" \
 	    "load -a x --find-max most" "load -a x --find-max 101"; do
