@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -78,17 +79,20 @@ static json_t *state_json(struct sim *s)
 
 void status_write(struct sim *s)
 {
-	char tmp[4096];
+	char tmp[PATH_MAX];
+	static bool failed;		/* told once, not five times a second */
 	json_t *state;
+	bool bad;
 
 	if (!s->conf->status)
 		return;
 	state = state_json(s);
 	snprintf(tmp, sizeof(tmp), "%s.new", s->conf->status);
 	/* Readers see the old state or the new one, never half of it */
-	if (!state || json_dump_file(state, tmp, JSON_INDENT(1)) ||
-	    rename(tmp, s->conf->status))
-		log_error("%s: cannot be written", s->conf->status);
+	bad = !state || json_dump_file(state, tmp, JSON_INDENT(1)) || rename(tmp, s->conf->status);
+	if (bad && !failed)
+		log_error("%s: cannot be written: %m", s->conf->status);
+	failed = bad;
 	json_decref(state);
 }
 

@@ -256,6 +256,9 @@ def test_status(tmp):
     tap.ok(r.returncode == 127 and "/no/such/command" in r.stderr, "... or 127", r.stderr)
     r = sim("-a", "exit 5", "--wait", "100ms", "--", "true")
     tap.ok(r.returncode == 0 and "has ended, status 5" in r.stderr, "an appliance that ends is told of", r.stderr)
+    r = sim("-a", E, "--status", "/nonexistent/s", "--", "sleep", "0.5")
+    tap.ok(r.returncode == 0 and r.stderr.count("/nonexistent/s: cannot be written") == 1,
+           "a status that cannot be written is told of, once", r.stderr)
     with open(f"{tmp}/err", "w") as err:
         p = subprocess.Popen(["gwsim", "run", "-a", E, "--", "sleep", "60"], env=env, stderr=err)
     wait_for(lambda: marked("sleep", "60"))
