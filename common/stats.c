@@ -114,8 +114,7 @@ static void fill_page(struct stats_page *p, const char *prog, const char *as)
 	snprintf(p->as, sizeof(p->as), "%s", as ? as : "");
 	atomic_store_explicit(&p->heartbeat_ns, clock_mono(), memory_order_relaxed);
 	/* Release: who reads the magic finds the rest; pairs with stats_attach(). */
-	atomic_thread_fence(memory_order_release);
-	p->magic = STATS_MAGIC;
+	__atomic_store_n(&p->magic, STATS_MAGIC, __ATOMIC_RELEASE);
 }
 
 int stats_open(struct stats *s, int dir_fd, const char *prog, const char *as,
@@ -195,13 +194,13 @@ int stats_attach(struct stats_view *v, int dir_fd, const char *file)
 	if (!S_ISREG(st.st_mode) || st.st_size != sizeof(struct stats_page) ||
 	    pread(fd, head, sizeof(head), 0) != sizeof(head) || !head_ok(head[0], head[1], head[2]))
 		goto fail;
-	/* Acquire: who found the magic finds the rest; pairs with fill_page(). */
-	atomic_thread_fence(memory_order_acquire);
 	p = mmap(NULL, sizeof(struct stats_page), PROT_READ, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
 		err = -errno;
 		goto fail;
 	}
+	/* Acquire: who found the magic finds the rest; pairs with fill_page(). */
+	(void)__atomic_load_n(&((struct stats_page *)p)->magic, __ATOMIC_ACQUIRE);
 	*v = (struct stats_view){ .page = p, .fd = fd };
 	v->alive = stats_alive(v);
 	return 0;
