@@ -108,14 +108,15 @@ static void fill_page(struct stage *st)
 	stats_beat(&st->stats, now_mono());
 }
 
-/* A crashed predecessor's page says how far it had come */
+/* The page of a predecessor that died or left says how far it had come */
 static void resume(struct stage *st, const struct stats_page *old)
 {
 	uint32_t n = MIN(old->nupstream, (uint32_t)STATS_UPSTREAM_MAX);
 
 	if (old->magic != STATS_MAGIC)
 		return;
-	log_notice("taking over from pid %d, which died", old->pid);
+	if (old->pid)
+		log_notice("taking over from pid %d, which died", old->pid);
 	for (uint32_t i = 0; i < n; i++)
 		rx_resume(st->rx, old->upstream[i], old->upstream_packets[i]);
 	st->inherited = old->hand;
@@ -520,13 +521,16 @@ static bool rest(struct stage *st)
 
 /* --- the end -------------------------------------------------------------- */
 
-/* The mark an output ends with.  A stage between ZeroMQ streams that was told to stop
- * leaves both ends to its successor; nobody can go on with a file or a pipe. */
+/* Told to stop while its ZeroMQ input goes on: a successor may follow */
+static bool leaves(const struct stage *st, int state)
+{
+	return !own_end(st) && (state == RX_LEFT || (st->leaving && is_kind(st->rx->kind, "zmq")));
+}
+
+/* The mark an output ends with; nobody can go on with a file or a pipe */
 static enum tx_end mark(const struct stage *st, const struct tx *tx, int state)
 {
-	bool left = state == RX_LEFT || (st->leaving && is_kind(st->rx->kind, "zmq"));
-
-	if (left && is_kind(tx->kind, "zmq") && !own_end(st))
+	if (leaves(st, state) && is_kind(tx->kind, "zmq"))
 		return TX_DETACH;
 	return st->leaving || (state != RX_END && state != RX_LEFT) ? TX_ABORT : TX_END;
 }
@@ -592,7 +596,10 @@ static int finish(struct stage *st, int state)
 	ok &= print_ok(st);
 	if (!st->conf.quiet)
 		summary(st);
-	stats_close(&st->stats);
+	if (leaves(st, state))
+		stats_leave(&st->stats);	/* what is lost between us is its to count */
+	else
+		stats_close(&st->stats);
 	rx_close(st->rx);		/* a successor may come, ... */
 	for (unsigned t = 0; t < st->ntx; t++)
 		tx_close(st->tx[t]);	/* ... while our last messages leave */

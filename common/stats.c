@@ -176,6 +176,16 @@ void stats_close(struct stats *s)
 	s->fd = -1;
 }
 
+void stats_leave(struct stats *s)
+{
+	s->page->pid = 0;
+	if (s->fd >= 0 && !ftruncate(s->fd, offsetof(struct stats_page, rules))) {
+		close(s->fd);
+		s->fd = -1;
+	}
+	stats_close(s);
+}
+
 int stats_attach(struct stats_view *v, int dir_fd, const char *file)
 {
 	uint32_t head[3];

@@ -5,7 +5,8 @@
  * Each live stage maps one file of the run folder, CHAIN/STAGE[:NAME], and is its
  * only writer: counters are plain aligned 64-bit words, advanced once a burst,
  * without a lock.  An OFD lock on the file says that the stage lives; it is
- * unlinked after an orderly exit, so a file without a lock is a crash.  Files runs
+ * unlinked after an orderly exit, so a file without a lock is a crash.  Who leaves its
+ * place in a running chain to a successor cuts it short instead.  Files runs
  * have a page too, in private memory.  Layout in gwframe(5).
  *
  * A reader (gwhealth) copies what it needs and believes nothing: stats_attach()
@@ -132,7 +133,7 @@ struct stats {
  * stats_open() - Make the page of this stage
  * @dir_fd:	Run folder of the chain; -1: private memory only
  * @prog, @as:	File name PROG or PROG:AS
- * @old:	NULL, or a copy of the page a crashed predecessor left: written
+ * @old:	NULL, or a copy of the page a predecessor left: written
  *		if there was one, else its magic is 0.  Allocated by the caller:
  *		only the part before @rules is filled
  *
@@ -151,6 +152,12 @@ void stats_move(struct stats *to, struct stats *from);
  * stats_close() - Unlink (orderly exit) and unmap
  */
 void stats_close(struct stats *s);
+
+/**
+ * stats_leave() - Unmap, but leave what a successor must know: the part before @rules,
+ * with @pid 0.  To readers the page is gone
+ */
+void stats_leave(struct stats *s);
 
 /**
  * stats_beat() - The stage's loop turned

@@ -154,6 +154,24 @@ def test_detach():
     ok(not left, "and nothing is left in the run folder", left)
 
 
+def test_detach_under_load():
+    """What was on its way to a stage that was told to stop is counted by its successor"""
+    inject = Proc("gwinject", "-i", "ipc://u2", "-o", path("u.pcapng"))
+    decap = Proc("gwdecap", "-i", "ipc://u1", "-o", "ipc://u2")
+    cap = Proc("gwcap", "-i", many, "-o", "ipc://u1")
+    until(lambda: os.path.exists(path("u.pcapng")) and os.stat(path("u.pcapng")).st_size > 1 << 20)
+    decap.signal(signal.SIGTERM)
+    ok(decap.wait(10) == 0, "a stage told to stop under load exits 0", decap.stderr())
+    again = Proc("gwdecap", "-i", "ipc://u1", "-o", "ipc://u2")
+    got = [x.wait(20) for x in (cap, again, inject)]
+    one, two, last = (account(x.stderr()) for x in (decap, again, inject))
+    ok(got == [0, 0, 0] and one.out and two.out and one.into + two.into + two.lost == MANY and
+       last.into + last.lost == one.out + two.out, "each packet is in an account, or a gap", got,
+       notes(cap, decap, again, inject))
+    left = os.listdir(os.environ["GW_RUN"])
+    ok(not left, "nothing is left in the run folder", left)
+
+
 def test_recorder():
     """What a ZeroMQ stage that is told to stop has written to a file or a pipe is whole"""
     out, piped = path("recorder.pcapng"), path("piped.pcapng")
