@@ -65,9 +65,6 @@ enum stage_flags {
 	STAGE_SINK	= 1 << 1,	/* end of the chain: gwinject */
 	STAGE_INNER	= 1 << 2,	/* works on inner packets: says once when it meets Geneve */
 	STAGE_ONE_OUT	= 1 << 3,	/* several -o make no sense before gwdecap: gwcap */
-	STAGE_OWN_IN	= 1 << 4,	/* may run without -i: st->rx is set by the program */
-	STAGE_OWN_OUT	= 1 << 5,	/* may run without -o: st->tx[0] is set by the program */
-	STAGE_NO_STREAMS = 1 << 6,	/* -n, --check: no -i, -o needed */
 };
 
 /**

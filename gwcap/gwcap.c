@@ -132,7 +132,7 @@ int main(int argc, char **argv)
 	static struct conf c = { .iface.drop_rule = true };
 	static struct stage st = {
 		.prog = "gwcap", .ops = &ops, .ctx = &c,
-		.flags = STAGE_SOURCE | STAGE_ONE_OUT | STAGE_OWN_IN,
+		.flags = STAGE_SOURCE | STAGE_ONE_OUT,
 	};
 	int operand = stage_options(&st, "[-I IFACE | -i STREAM] [-o STREAM] [--peer CIDR|auto]",
 				    "Read packets from an interface or a stream into a chain.",

@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 	struct inject in = { .mtu = MTU_DEFAULT };
 	struct stage st = {
 		.prog = "gwinject", .ops = &ops, .ctx = &in,
-		.flags = STAGE_SINK | STAGE_OWN_OUT,
+		.flags = STAGE_SINK,
 	};
 	int first;
 
