@@ -84,6 +84,7 @@ install: all
 	install -m 0644 $$m $(DESTDIR)$(MANDIR)/man$${m##*.}/ || exit 1; done
 	install -m 0644 README.md LICENSE $(DESTDIR)$(DOCDIR)
 	$(Q)[ -z "$$(ls examples)" ] || cp -R examples/. $(DESTDIR)$(DOCDIR)/examples/
+	$(Q)sed -i 's,=/usr/local/bin/,=$(BINDIR)/,' $(DESTDIR)$(DOCDIR)/examples/systemd/*.service
 clean:
 	rm -rf build build-asan build-tsan build-fuzz
 
