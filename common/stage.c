@@ -579,6 +579,19 @@ static void summary(struct stage *st)
 	fputc('\n', stderr);
 }
 
+/* What edits did, or could not do: nothing else tells it where no gwhealth looks */
+static void summary_of_rules(struct stage *st)
+{
+	uint64_t *c = counters(st);
+
+	if (c[STATS_EDITED] || c[STATS_UNEDITED] || c[STATS_ERRORS])
+		fprintf(stderr, "%s%s%s: %llu edited, %llu left unedited, %llu rule errors\n",
+			st->prog, st->conf.as ? ":" : "", st->stream.as,
+			(unsigned long long)c[STATS_EDITED],
+			(unsigned long long)c[STATS_UNEDITED],
+			(unsigned long long)c[STATS_ERRORS]);
+}
+
 static int finish(struct stage *st, int state)
 {
 	bool ok = state == RX_END || state == RX_LEFT;
@@ -594,8 +607,10 @@ static int finish(struct stage *st, int state)
 	if (st->print_to)
 		fflush(st->print_to);
 	ok &= print_ok(st);
-	if (!st->conf.quiet)
+	if (!st->conf.quiet) {
 		summary(st);
+		summary_of_rules(st);
+	}
 	if (leaves(st, state))
 		stats_leave(&st->stats);	/* what is lost between us is its to count */
 	else

@@ -24,6 +24,19 @@ static int check(const struct rules_conf *c, struct rules *r)
 	return log_stdout();
 }
 
+/* What "count" counted: without gwhealth, nothing else tells it */
+static void print_counts(const struct filter *flt, const struct stage *st)
+{
+	const struct rules *r = flt->m.rules;
+
+	for (uint32_t i = 0; !st->conf.quiet && i < r->n; i++)
+		if (r->rule[i].action == RULE_COUNT)
+			fprintf(stderr, "%s%s%s: %s: %llu packets, %llu bytes\n", st->prog,
+				st->conf.as ? ":" : "", st->stream.as, r->rule[i].label,
+				(unsigned long long)r->rule[i].packets,
+				(unsigned long long)r->rule[i].bytes);
+}
+
 int main(int argc, char **argv)
 {
 	static struct filter flt = { .conf = RULES_CONF_INIT(RULES_FILTER) };
@@ -49,6 +62,7 @@ int main(int argc, char **argv)
 	matcher_publish(&flt.m, st.stats.page, true);
 	stage_confine(&st);
 	status = stage_run(&st);
+	print_counts(&flt, &st);
 	matcher_close(&flt.m);
 	return status;
 }

@@ -215,3 +215,13 @@ RULES
 	wait
 	[[ "$output" == *"gwfilter: error: stdout: Broken pipe"* ]]
 }
+
+@test "the end tells what was counted and edited, unless -q" {
+	gwdecap -q -i "$root/examples/trace.pcap" -o inner.pcapng
+	run gwfilter --as a -i inner.pcapng -o /dev/null -e 'count name "telnet" where tcp port 23'
+	[[ "$output" == *$'\ngwfilter:a: telnet: 1 packets, 40 bytes' ]]
+	run gwmangle -i inner.pcapng -o /dev/null -e 'replace "weakly" "strongly"'
+	[[ "$output" == *$'\ngwmangle: 2 edited, 0 left unedited, 0 rule errors' ]]
+	run gwfilter -q -i inner.pcapng -o /dev/null -e 'count name "telnet" where tcp port 23'
+	[ -z "$output" ]
+}
