@@ -328,14 +328,14 @@ static bool parse_limits(struct rule *r, struct lexer *l, bool *found)
 
 static bool misplaced(struct lexer *l)
 {
-	static const char *const opts[] = { "log", "name", "flow", "both" };
+	static const char *const opts[] = { "log", "name", "flow" };
+	size_t at = l->pos;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(opts); i++) {
-		size_t at = l->pos;
-
+	for (unsigned i = 0; i < ARRAY_SIZE(opts); i++)
 		if (lex_keyword(l, opts[i]))
 			return lex_error(l, at, "'%s' stands in front of the tests", opts[i]);
-	}
+	if (lex_keyword(l, "both"))
+		return lex_error(l, at, "'both' stands right behind 'reject'");
 	return lex_error(l, l->pos, "this is no test; a filter expression starts with 'where'");
 }
 
