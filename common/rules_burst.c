@@ -237,13 +237,11 @@ static void run_whole(struct job *j)
 	}
 }
 
-/* Two first fragments of one datagram that are judged differently are a trick. */
+/* With several of them the latest counts: more likely the identification came round than
+ * somebody gains by it, since one that is dropped does not arrive. */
 static void run_first(struct job *j, struct datagram *d)
 {
 	run_whole(j);
-	if (d->known && (d->verdict.by != j->v.by || d->verdict.rule != j->v.rule ||
-			 d->verdict.reason != j->v.reason))
-		d->evil = true;
 	d->verdict = j->v;
 	d->known = true;
 }

@@ -197,8 +197,12 @@ def test_fragment_evasion():
     other = raw(TCP(sport=1000, dport=23, flags="S")) + b"z" * 24
     r = run([piece(0, 1, seg[:24]), piece(0, 1, other[:24]), piece(24, 0, seg[24:])],
             "drop where tcp port 23")
-    ok(len(r.packets) == 1 and "fragment-evasion 1" in r.err,
-       "two first fragments judged differently: later ones are dropped", r.err)
+    ok(len(r.packets) == 1 and "rule 2" in r.err,
+       "two first fragments judged differently: later ones follow the latest", r.err)
+    r = run([piece(0, 1, other[:24]), piece(24, 0, seg[24:]), piece(0, 1, seg[:24]),
+             piece(24, 0, seg[24:])], "drop where tcp port 23")
+    ok(len(r.packets) == 2 and "rule 2" in r.err,
+       "an identification that comes round is another packet", r.err)
 
 
 def test_every_and_rate():
