@@ -154,6 +154,7 @@ struct conform_conf {
 /**
  * struct suite - A run
  * @chunk:	Packets sent before the suite looks for replies
+ * @heard:	Something came back that we sent
  * @stray, @unreachable:	Packets nobody asked for, since the tests began
  * @rtt_ns:	Longest round trip seen
  * @timeouts:	How often something wanted did not come
@@ -182,6 +183,7 @@ struct suite {
 	unsigned timeouts;
 	unsigned stray;
 	unsigned unreachable;
+	bool heard;
 	bool running;
 	bool hurry;
 	bool damaged;

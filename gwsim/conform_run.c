@@ -206,6 +206,7 @@ static void reply_judge(struct suite *s, struct reply *r)
 	struct probe *p = r->probe;
 	uint64_t now = suite_now_ns();
 
+	s->heard = true;
 	r->dev = judge_reply(s, r);
 	if (r->reject)
 		return;

@@ -119,7 +119,8 @@ static void forward(struct sim *s, unsigned e, enum sim_role side, const struct 
 
 	if (rx->cut || rx->len < ETHER_HDR_LEN ||
 	    packet_parse(&p, inner, rx->len - ETHER_HDR_LEN, LINKTYPE_RAW) ||
-	    (p.flags & PKT_CUT) || p.end > JUDGE_INNER_MAX || is_multicast_or_local(&p, packet_dst(&p, inner))) {
+	    (p.flags & PKT_CUT) || p.end > JUDGE_INNER_MAX ||
+	    is_multicast_or_local(&p, packet_dst(&p, inner))) {
 		from->ignored++;
 		return;
 	}

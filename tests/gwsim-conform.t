@@ -190,6 +190,10 @@ def test_filter():
     r = conform("--profile", "filter", "--appliance", f"exec {TESTS}/h_badecho eth0 udp-ports-kept",
                 "--strict", "--only", "udp-ports-kept")
     ok(r.returncode == 1, "profile filter: what comes back must be right", r.stdout)
+    r = conform("--profile", "filter", "--wait", "50ms", "--timeout", "50ms", "--only", "ipv4-udp",
+                "--appliance", f"exec {TESTS}/h_badecho eth0 answers")
+    ok(r.returncode == 1 and "Bail out! nothing came back" in r.stdout,
+       "profile filter: one that drops everything has passed nothing", r.stdout)
     slow = (f"{TESTS}/h_badecho eth0 & p=$!; "
             "while sleep 0.1; do kill -STOP $p; sleep 0.7; kill -CONT $p; done")
     r = conform("--profile", "filter", "--allow", "ip", "--timeout", "3s", "--only", "answers",
