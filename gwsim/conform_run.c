@@ -388,12 +388,13 @@ static void suite_reset(struct suite *s)
 static void exchange(struct suite *s, uint64_t timeout)
 {
 	uint64_t settle = clamp_ns(3 * s->rtt_ns, 4 * MS, 40 * MS);
+	uint64_t pace = clamp_ns(2 * s->rtt_ns, 2 * MS, 20 * MS);
 	unsigned sent = 0;
 
 	while (sent < s->nprobes) {
 		sent += send_chunk(s, sent);
 		if (sent < s->nprobes)
-			gather(s, sent, clamp_ns(4 * s->rtt_ns, 10 * MS, 60 * MS), 0);
+			gather(s, sent, clamp_ns(4 * s->rtt_ns, 10 * MS, 60 * MS), pace);
 	}
 	gather(s, sent, timeout, settle);
 }

@@ -5,6 +5,7 @@ import concurrent.futures
 import glob
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +235,23 @@ def test_elsewhere():
        r.stdout + r.stderr)
 
 
+def test_user():
+    """An ordinary user's appliance: with ordinary socket buffers, too."""
+    what = "an ordinary user, in a user namespace of its own"
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    if subprocess.run([*user, "unshare", "-Urnp", "--fork", "true"], capture_output=True).returncode:
+        print(f"# {what}: the kernel does not let ordinary users make namespaces")
+        return
+    with tempfile.TemporaryDirectory(prefix="gwsim-conform-") as there:
+        os.chmod(there, 0o755)
+        for src in GWSIM, f"{TESTS}/h_badecho":
+            shutil.copy(src, there)
+        r = subprocess.run([*user, f"{there}/gwsim", "conform", "--strict", "--appliance",
+                            f"{there}/h_badecho eth0"], cwd="/", capture_output=True, text=True,
+                           timeout=60, stdin=subprocess.DEVNULL)
+    ok(r.returncode == 0 and not failed(r), what, r.stdout + r.stderr)
+
+
 def test_interrupt():
     """Also while the appliance is waited for, in 10 s each: for its socket, for its answers."""
     daemon = (f"sh -c 'trap \"echo >{TMP}/told; exit\" TERM; echo >{TMP}/up; "
@@ -268,6 +286,7 @@ test_files()
 test_oracle()
 test_filter()
 test_elsewhere()
+test_user()
 test_interrupt()
 test_ends()
 test_faults()
