@@ -135,7 +135,7 @@ static void open_page(struct stage *st)
 		die("no memory");
 	err = stats_open(&st->stats, st->run_fd, st->prog, st->stream.as, old);
 	if (err == -EBUSY)
-		die_conf("chain '%s' has a live %s%s%s already: give this one a name with --as",
+		die_conf("chain '%s' has a live %s%s%s already: another name (--as) or chain (--chain) is needed",
 			 st->stream.chain, st->prog, st->conf.as ? ":" : "", st->stream.as);
 	if (err)
 		die("%s: counters: %s", st->run_path, strerror(-err));
