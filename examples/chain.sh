@@ -4,6 +4,7 @@
 #
 #	chain.sh IFACE FILTER.rules MANGLE.rules [PEER]
 #
+# Health checks are answered on port 8080, metrics on 127.0.0.1:9681.
 # Any stage may be killed, or stopped and replaced: the others wait for its successor.
 # PEER is the load balancer's network (gwcap --peer).  SIGTERM or Ctrl-C ends the source;
 # the others end with the last packet.
