@@ -128,7 +128,8 @@ struct rule_rate {
  * @prog:	Compiled @where
  * @kept:	gwmangle: bit of the rule in a remembered mask, or -1
  * @key:	Number of the rule in keys of token buckets; survives a reload
- * @text_hash:	Of its text without the name
+ * @hash:	Of its text without the name, and of what its tables hold: kept decisions
+ *		stand as long as it does
  * @bucket:	Of a rate without "by"
  * @seen:	Packets that reached "every"
  * @packets, @bytes:	Packets it matched
@@ -153,7 +154,7 @@ struct rule {
 	struct bpf_program prog;
 	int kept;
 	uint32_t key;
-	uint64_t text_hash;
+	uint64_t hash;
 	struct rule_bucket bucket;
 	const char *file;
 	unsigned line;

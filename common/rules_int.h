@@ -115,6 +115,7 @@ struct range6 {
  * struct rules_table - A set of prefixes
  * @path:	The file it comes from, or NULL: the prefixes were written in the rule
  * @prefix:	As written
+ * @hash:	Of them
  * @v4, @v6:	The same, sorted, without overlaps: one binary search
  */
 struct rules_table {
@@ -122,6 +123,7 @@ struct rules_table {
 	char *path;
 	struct prefix *prefix;
 	size_t n, room;
+	uint64_t hash;
 	struct range4 *v4;
 	size_t n4;
 	struct range6 *v6;

@@ -185,8 +185,9 @@ const struct name_entry *name_take(void **names, const char *name, const char *f
 	return *held;
 }
 
-static uint64_t hash_rule(struct rule *rule)
+static uint64_t hash_text_of(const struct rule *rule)
 {
+	uint64_t hash;
 	size_t len;
 	char *text;
 	FILE *f = open_memstream(&text, &len);
@@ -195,9 +196,24 @@ static uint64_t hash_rule(struct rule *rule)
 		die("no memory for rules");
 	rule_print(rule, false, f);
 	fclose(f);
-	rule->text_hash = hash_text(text, len);
+	hash = hash_text(text, len);
 	free(text);
-	return rule->text_hash;
+	return hash;
+}
+
+static uint64_t hash_with_tables(const struct rule *rule, uint64_t text)
+{
+	uint64_t both[2] = { text };
+
+	for (unsigned i = 0; i < rule->ntests; i++) {
+		const struct rules_table *t = rule->test[i].table;
+
+		if (!t)
+			continue;
+		both[1] = t->hash;
+		both[0] = hash_text((const char *)both, sizeof(both));
+	}
+	return both[0];
 }
 
 /* A label for rules without a name: ACTION-HASH of the text, .2 for its second copy */
@@ -206,12 +222,17 @@ static void make_labels(struct rules *r, void **names)
 	static const char *const words[] = { "pass", "drop", "reject", "count", "replace", "set",
 					     "set" };
 
+	for (unsigned i = 0; i < r->ntables; i++)
+		r->tables[i]->hash = hash_text((const char *)r->tables[i]->prefix,
+					       r->tables[i]->n * sizeof(struct prefix));
 	for (unsigned i = 0; i < r->n; i++) {
 		struct rule *rule = &r->rule[i];
-		uint32_t hash = (uint32_t)hash_rule(rule);
+		uint64_t text = hash_text_of(rule);
+		uint32_t hash = (uint32_t)text;
 		unsigned copy = 1;
 		bool was_free;
 
+		rule->hash = hash_with_tables(rule, text);
 		if (rule->named)
 			continue;
 		snprintf(rule->label, sizeof(rule->label), "%s-%08x", words[rule->action], hash);

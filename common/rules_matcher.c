@@ -102,7 +102,7 @@ static void carry_over(struct rule *to, const struct rule *from)
 
 /**
  * struct moves - What became of the old rules
- * @to:		New index of each old rule with the same text, UINT32_MAX: gone
+ * @to:		New index of each old rule with the same name and meaning, UINT32_MAX: gone
  */
 struct moves {
 	const struct rules *old, *new;
@@ -138,7 +138,7 @@ static bool keep_datagram(void *ctx, void *value)
 	return true;
 }
 
-/* Counters go by label, decisions by text */
+/* Counters go by label, decisions by what the rule says as well */
 static void match_rules(struct matcher *m, struct moves *mv)
 {
 	struct rules *new = m->rules;
@@ -157,7 +157,7 @@ static void match_rules(struct matcher *m, struct moves *mv)
 			continue;
 		}
 		carry_over(rule, *was);
-		if ((*was)->text_hash == rule->text_hash)
+		if ((*was)->hash == rule->hash)
 			mv->to[(*was)->index] = i;
 	}
 	for (unsigned i = 0; i < mv->old->n; i++)

@@ -253,6 +253,12 @@ static void test_reload(void)
 	m.conf.err = NULL;
 	m.conf.source[0].text = "pass flow\nnonsense";
 	OK(!matcher_reload(&m) && judge(&m, packet(4, 17, 1, 5)) == 102, "errors change nothing");
+	m.conf.source[0].text = "table <t> { 10.0.0.0/8 }\npass flow src <t>";
+	OK(matcher_reload(&m) && judge(&m, packet(4, 17, 1, 5)) == 0 &&
+	   matcher_reload(&m) && judge(&m, packet(4, 17, 1, 5)) == 100, "a rule with a table");
+	m.conf.source[0].text = "table <t> { 11.0.0.0/8 }\npass flow src <t>";
+	OK(matcher_reload(&m) && judge(&m, packet(4, 17, 1, 5)) == -1,
+	   "what it decided ends when its table is another");
 	matcher_close(&m);
 }
 
