@@ -164,6 +164,8 @@ static void parse_l4(struct packet *p, const uint8_t *data)
 		if (left < hlen)
 			return;
 		udp_len = be16(h + 4);
+		if (!udp_len && p->version == 6)
+			udp_len = left;		/* RFC 2675; hosts take it of any length */
 		if (udp_len < hlen)
 			return;
 		if (!(p->flags & (PKT_FRAG_FIRST | PKT_CUT))) {

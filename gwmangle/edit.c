@@ -145,9 +145,9 @@ static void write_l4(const struct packet *p, uint8_t *data, uint64_t from, uint6
 		to = csum_partial(is, sizeof(is), to);
 	}
 	if (p->proto == IPPROTO_UDP) {		/* and once more in the header */
-		from = csum_partial(was, sizeof(was), from);
-		to = csum_partial(is, sizeof(is), to);
+		from = csum_partial(l4 + 4, 2, from);
 		put16(l4 + 4, (uint16_t)(p->end - p->l4));
+		to = csum_partial(l4 + 4, 2, to);
 	}
 	memcpy(&csum, field, sizeof(csum));
 	if (p->proto == IPPROTO_UDP && csum == 0) {

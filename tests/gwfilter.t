@@ -240,6 +240,8 @@ def test_payload():
     expect("bytes", p, ['drop payload "x\\0\\x79"'], [0, 1, 2])
     short = [v4() / UDP(dport=9, len=12) / Raw(b"evil" + b"good" + bytes([i])) for i in range(2)]
     expect("nothing behind the end that UDP says", short, ['pass payload "good"', "default drop"], [])
+    none = tagged([v6() / UDP(dport=9, len=0) / Raw(x) for x in (b"drop me", b"keep me")])
+    expect("IPv6, a UDP length of 0: all of it", none, ['drop payload "drop me"'], [1])
     t = tagged([v4() / TCP(options=[("MSS", 1400)]) / Raw(x) for x in (b"GET /", b"PUT /")])
     expect("behind TCP options", t, ["drop payload /^GET/"], [1])
     i = tagged([v4() / ICMP(type=8) / Raw(x) for x in (b"abc", b"xbc")])

@@ -280,6 +280,19 @@ def flow():
        "an ICMP error gets the header edits of its flow, and those of all packets", err)
 
 
+def no_length():
+    p = udp6(b"weakly typed")
+    del p[UDP].chksum
+    whole = bytearray(raw(p))
+    whole[44:46] = b"\0\0"         # its checksum: less by the length that is not there
+    was = int.from_bytes(whole[46:48], "big") + len(p) - 40
+    whole[46:48] = (was % 65535).to_bytes(2, "big")
+    for word in b"strong", b"very strongly":
+        got, err = mangle([f'replace "weakly" "{word.decode()}"'], [whole])
+        want = raw(udp6(b"weakly typed".replace(b"weakly", word)))
+        ok(got == [want], "IPv6, a UDP length of 0: edited, with its length", err)
+
+
 def errors():
     slow, long = raw(udp(b"a" * 40 + b"b")), raw(udp(b"a" * 200))
     evil = 'replace /(a+)+$/ "x"'
@@ -346,6 +359,7 @@ def main():
     left_alone()
     grown()
     flow()
+    no_length()
     errors()
     reload()
     print(f"1..{count}")
