@@ -120,7 +120,7 @@ static void resume(struct stage *st, const struct stats_page *old)
 	for (uint32_t i = 0; i < n; i++)
 		rx_resume(st->rx, old->upstream[i], old->upstream_packets[i]);
 	st->inherited = old->hand;
-	if (st->ntx > 1)
+	if (st->ntx > 1 || !old->pid)	/* who left sees its last messages off itself */
 		return;
 	st->stream.old_nonce = old->nonce;
 	st->stream.old_packets = old->counter[STATS_OUT_PACKETS];
