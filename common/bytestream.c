@@ -443,13 +443,6 @@ static void tx_prepare(struct bytes_tx *b, const struct rx *rx)
 		own_description(b->fd, O_WRONLY, name);
 }
 
-static bool is_classic(const char *path)
-{
-	size_t n = strlen(path);
-
-	return n >= 5 && !strcmp(path + n - 5, ".pcap");
-}
-
 struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf)
 {
 	struct bytes_tx *b = calloc(1, sizeof(*b));
@@ -469,7 +462,7 @@ struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf)
 	b->conf = conf;
 	snprintf(b->name, sizeof(b->name), "%s%s%s", conf->prog, *conf->as ? ":" : "", conf->as);
 	b->w.name = b->name;
-	b->w.format = !dash && is_classic(spec) ? CAP_PCAP : CAP_PCAPNG;
+	b->w.format = cap_format_of(spec);
 	b->tx.ops = &bytes_tx_ops;
 	b->tx.kind = b->regular ? "file" : "stream";
 	return &b->tx;

@@ -123,6 +123,11 @@ bool cap_cut(const struct cap_reader *r, size_t left) __attribute__((nonnull));
 enum cap_format { CAP_PCAPNG, CAP_PCAP };
 
 /**
+ * cap_format_of() - Classic pcap where @path ends in ".pcap", else pcapng
+ */
+enum cap_format cap_format_of(const char *path) __attribute__((nonnull));
+
+/**
  * struct cap_writer - Encoder; the functions below append to @p and advance it
  * @name:	Interface name in the description block; of the writing program, too, if @bare
  * @linktype:	Of the one interface, once it is written

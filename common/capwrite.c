@@ -7,6 +7,13 @@
 #include "capfile.h"
 #include "capformat.h"
 
+enum cap_format cap_format_of(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n >= 5 && !strcmp(path + n - 5, ".pcap") ? CAP_PCAP : CAP_PCAPNG;
+}
+
 static uint8_t *w16(uint8_t *p, uint16_t v)
 {
 	memcpy(p, &v, sizeof(v));

@@ -29,11 +29,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <zmq.h>
 
+#include "clock.h"
 #include "log.h"
 #include "stream.h"
 
@@ -264,19 +264,11 @@ struct mq_rx {
 	struct log_site site;
 };
 
-static uint64_t mono_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static void bad_message(struct mq_rx *m, const char *why)
 {
 	m->rx.broken++;
 	m->left = 0;
-	log_limited(&m->site, mono_ns(), LOG_LVL_WARN, "%s: message not understood: %s",
+	log_limited(&m->site, clock_mono(), LOG_LVL_WARN, "%s: message not understood: %s",
 		    m->rx.spec, why);
 }
 
@@ -324,7 +316,7 @@ static void msg_ended(struct mq_rx *m, bool abort)
 		return;
 	m->ended_nonce[m->ended++] = nonce;
 	if (m->ended == m->inputs)
-		m->end_by_ns = mono_ns() + PADDING_WAIT_NS;
+		m->end_by_ns = clock_mono() + PADDING_WAIT_NS;
 	m->aborted |= abort;
 	if (m->reader.total > m->rx.upstream_packets[m->who]) {
 		m->rx.gaps += m->reader.total - m->rx.upstream_packets[m->who];
@@ -367,7 +359,7 @@ static bool over(const struct mq_rx *m)
 {
 	if (m->ended < m->inputs)
 		return false;
-	return mono_ns() >= m->end_by_ns ||
+	return clock_mono() >= m->end_by_ns ||
 	       (m->reader.padding && m->reader.hello.nonce == m->ended_nonce[m->inputs - 1]);
 }
 

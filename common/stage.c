@@ -6,33 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sodium.h>
 
+#include "clock.h"
 #include "log.h"
 #include "ready.h"
 #include "stage.h"
 
 #define SECOND		1000000000ull
 #define LOOK_NS		10000000ull	/* under load, signals are looked for so often */
-
-static uint64_t now_mono(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
-}
-
-static uint64_t now_real(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
-}
 
 static uint64_t *counters(struct stage *st)
 {
@@ -99,13 +83,13 @@ static void fill_page(struct stage *st)
 	}
 	p->nonce = st->stream.nonce;
 	p->uid = geteuid();
-	p->unix_start_ns = now_real();
+	p->unix_start_ns = clock_real();
 	p->role = (st->flags & STAGE_SOURCE ? (unsigned)STATS_SOURCE : 0) |
 		  (st->flags & STAGE_SINK ? (unsigned)STATS_SINK : 0);
 	snprintf(p->in, sizeof(p->in), "%s", st->rx->spec);
 	snprintf(p->out, sizeof(p->out), "%s", st->tx[0]->spec);
 	snprintf(p->chain, sizeof(p->chain), "%s", st->stream.chain);
-	stats_beat(&st->stats, now_mono());
+	stats_beat(&st->stats, clock_mono());
 }
 
 /* The page of a predecessor that died or left says how far it had come */
@@ -313,12 +297,12 @@ static void sleep_on(struct stage *st, struct pollfd *fds, int n)
 	fds[n++] = (struct pollfd){ .fd = st->sig_fd, .events = POLLIN };
 	if (st->stop_at_ns && st->stop_at_ns < until)
 		until = st->stop_at_ns;
-	st->now_ns = now_mono();
+	st->now_ns = clock_mono();
 	if (until > st->now_ns)
 		ts.tv_nsec = (long)(until - st->now_ns > SECOND ? SECOND - 1 :
 				    (until - st->now_ns) % SECOND);
 	ppoll(fds, (nfds_t)n, &ts, NULL);
-	st->now_ns = now_mono();
+	st->now_ns = clock_mono();
 	if (fds[n - 1].revents)
 		read_signals(st);
 	look_around(st);
@@ -411,7 +395,7 @@ static void account(struct stage *st, struct frame **f, int n)
 
 static void note_latency(struct stage *st, const struct frame *f)
 {
-	uint64_t age = now_real() - f->ts_ns;
+	uint64_t age = clock_real() - f->ts_ns;
 	unsigned bucket = (int64_t)age <= 0 ? 0 : 64 - (unsigned)__builtin_clzll(age);
 
 	st->stats.page->latency[MIN(bucket, STATS_LATENCY - 1u)]++;
@@ -626,12 +610,12 @@ int stage_run(struct stage *st)
 	struct frame *f[FRAME_BURST];
 	int n;
 
-	st->now_ns = now_mono();
+	st->now_ns = clock_mono();
 	st->next_tick_ns = st->now_ns + SECOND;
 	while (!st->leaving) {
 		n = rx_recv(st->rx, f, FRAME_BURST);
 		if (n > 0) {
-			st->now_ns = now_mono();
+			st->now_ns = clock_mono();
 			learn(st, true);
 			if (!work(st, f, n))
 				return finish(st, RX_FAIL);

@@ -19,13 +19,6 @@
 
 #define PATIENCE_NS	1000000000u
 
-static bool is_classic(const char *path)
-{
-	size_t n = strlen(path);
-
-	return n >= 5 && !strcmp(path + n - 5, ".pcap");
-}
-
 /* Digits of the highest number in the ring, as tcpdump has them */
 static int number_width(const struct copy_conf *conf)
 {
@@ -96,7 +89,7 @@ struct copy *copy_open(const char *path, const struct copy_conf *conf, const cha
 	c->fd = -1;
 	c->width = number_width(conf);
 	c->w.name = name;
-	c->w.format = is_classic(path) ? CAP_PCAP : CAP_PCAPNG;
+	c->w.format = cap_format_of(path);
 	for (unsigned i = 0; i < COPY_CHUNKS; i++) {
 		if (!(c->chunk[i].data = malloc(COPY_CHUNK)))
 			die("no memory");
