@@ -58,6 +58,9 @@ static void add_output(struct stage *st, const char *spec)
 		die_usage("more than %u outputs", STAGE_OUTPUTS_MAX);
 	if (st->conf.nout && st->flags & STAGE_ONE_OUT)
 		die_usage("one -o: flows are told apart behind gwdecap only");
+	for (unsigned i = 0; i < st->conf.nout; i++)
+		if (!strcmp(st->conf.out[i], spec))
+			die_usage("-o %s: given twice", spec);
 	st->conf.out[st->conf.nout++] = spec;
 }
 

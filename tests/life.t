@@ -331,6 +331,9 @@ def test_empty_and_none():
     ok(status == 1 and "directory" in err, "a folder: exit 1", status, err)
     status, _, err = run("gwdecap", "-i", "udp://x")
     ok(status == 2 and "a stream is" in err, "an unknown kind of stream: exit 2", status, err)
+    status, _, err = run("gwdecap", "-i", small, "-o", path("twice"), "-o", path("twice"))
+    ok(status == 2 and "given twice" in err and not os.path.exists(path("twice")),
+       "one output given twice: exit 2, not half of it overwritten", status, err)
 
 
 def test_lock():
