@@ -110,6 +110,29 @@ static void resume(struct stage *st, const struct stats_page *old)
 	st->stream.old_packets = old->counter[STATS_OUT_PACKETS];
 }
 
+static void __attribute__((noreturn)) die_second(const struct stage *st)
+{
+	die_conf("chain '%s' has a live %s%s%s already: another name (--as) or chain (--chain) is needed",
+		 st->stream.chain, st->prog, st->conf.as ? ":" : "", st->conf.as ? st->conf.as : "");
+}
+
+/* Before streams are opened: a second stage of our name must not touch what that one uses */
+static void look_for_first(const struct stage *st)
+{
+	struct stats_view first;
+	char file[2 * STATS_NAME_MAX];
+	bool alive;
+
+	snprintf(file, sizeof(file), "%s%s%s", st->prog, st->conf.as ? ":" : "",
+		 st->conf.as ? st->conf.as : "");
+	if (st->run_fd < 0 || stats_attach(&first, st->run_fd, file))
+		return;
+	alive = first.alive;
+	stats_detach(&first);
+	if (alive)
+		die_second(st);
+}
+
 static void open_page(struct stage *st)
 {
 	struct stats_page *old = calloc(1, sizeof(*old));
@@ -119,8 +142,7 @@ static void open_page(struct stage *st)
 		die("no memory");
 	err = stats_open(&st->stats, st->run_fd, st->prog, st->stream.as, old);
 	if (err == -EBUSY)
-		die_conf("chain '%s' has a live %s%s%s already: another name (--as) or chain (--chain) is needed",
-			 st->stream.chain, st->prog, st->conf.as ? ":" : "", st->stream.as);
+		die_second(st);
 	if (err)
 		die("%s: counters: %s", st->run_path, strerror(-err));
 	if (st->stats.fd >= 0 && st->priv.uid != (uid_t)-1 &&
@@ -153,6 +175,7 @@ void stage_open(struct stage *st)
 	}
 	if (st->conf.chain_given || st->live || st->flags & STAGE_SOURCE)
 		memcpy(st->stream.chain, st->conf.chain, CAP_NAME_MAX);
+	look_for_first(st);
 	open_streams(st);
 	st->stream.live = is_kind(st->rx->kind, "iface");
 	st->stream.settled = st->flags & STAGE_SOURCE;

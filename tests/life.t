@@ -343,6 +343,12 @@ def test_lock():
     status, _, err = run("gwdecap", "-i", "ipc://lock", "-o", path("l2.pcapng"), "--as", "other")
     ok(status == 2 and "gwdecap:censor, pid %d" % first.pid in err,
        "a second reader of an ipc stream exits 2 and names the first", status, err)
+    with open(path("kept.pcapng"), "wb") as f:
+        f.write(SMALL_BYTES)
+    status, _, err = run("gwdecap", "-i", "ipc://lock2", "-o", path("kept.pcapng"), "--as", "censor")
+    with open(path("kept.pcapng"), "rb") as f:
+        ok(status == 2 and "already" in err and f.read() == SMALL_BYTES,
+           "a second stage of a name exits 2 and touches no file", status, err)
     first.signal(signal.SIGKILL)
     first.wait()
     second = Proc("gwdecap", "-i", "ipc://lock", "-o", path("l2.pcapng"), "--as", "other")
