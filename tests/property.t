@@ -5,6 +5,7 @@
 The model knows the rules as python functions, and leaves lengths and checksums to
 scapy.  SOAK=1 takes many more; SEED=N repeats a run.
 """
+import itertools
 import logging
 import os
 import random
@@ -82,17 +83,20 @@ def inner():
     return p / transport(True)
 
 
+IDS = itertools.count(RND.getrandbits(16))      # no two are of one datagram: that would be another test
+
+
 def fragment():
     """A fragment, of flows that no rule is about"""
     first = RND.random() < 0.5
     data = raw(UDP(sport=7001, dport=7002, len=3000, chksum=0x1234) / Raw(RND.randbytes(400)))
     off = 0 if first else RND.randrange(1, 500)
     if RND.random() < 0.5:
-        return IP(src="10.9.0.1", dst="10.9.0.2", id=RND.getrandbits(16), proto=17,
+        return IP(src="10.9.0.1", dst="10.9.0.2", id=next(IDS) & 0xffff, proto=17,
                   flags="MF" if first or RND.random() < 0.5 else "", frag=off) / Raw(data)
     return (IPv6(src="fd09::1", dst="fd09::2") /
             IPv6ExtHdrFragment(nh=17, offset=off, m=1 if first else RND.randrange(2),
-                               id=RND.getrandbits(32)) / Raw(data))
+                               id=next(IDS)) / Raw(data))
 
 
 def options():
