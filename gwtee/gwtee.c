@@ -232,6 +232,16 @@ static void refuse_twins(const struct tee *t, const struct stage *st)
 	}
 }
 
+/* As tcpdump does it, but not without a word */
+static void warn_overwritten(const struct tee *t)
+{
+	for (unsigned i = 0; i < t->n; i++)
+		if (t->conf.seconds && !t->conf.bytes && !stream_is_zmq(t->to[i].spec) &&
+		    !strchr(t->to[i].spec, '%'))
+			log_warn("-w %s: -G, and no time in the name (strftime(3), such as %%H%%M%%S): "
+				 "each file overwrites the one before", t->to[i].spec);
+}
+
 static void open_targets(struct tee *t, struct stage *st)
 {
 	for (unsigned i = 0; i < t->n; i++) {
@@ -305,6 +315,7 @@ int main(int argc, char **argv)
 	if (t.conf.files && !t.conf.bytes && !t.conf.seconds)
 		die_usage("-W needs -C or -G");
 	refuse_twins(&t, &st);
+	warn_overwritten(&t);
 	priv_no_new();
 	stage_open(&st);
 	open_targets(&t, &st);

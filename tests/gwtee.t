@@ -130,6 +130,8 @@ def rotation():
     names = sorted(f for f in os.listdir('rot') if f[0] == '2')
     ok(names == ['221320.pcap', '221330.pcap', '221340.pcap'], '-G 10 with strftime', (names, r.stderr))
     ok([packets('rot/' + f) for f in names] == [10, 10, 5], 'each with its packets')
+    r = run(BIN + '/gwtee', '-i', 'slow.pcap', '-o', '/dev/null', '-G', '10', '-w', 'rot/one.pcap')
+    ok(r.returncode == 0 and 'overwrites' in str(r.stderr), '-G without a time in the name: warned of', r.stderr)
     r = run(BIN + '/gwtee', '-i', 'slow.pcap', '-o', '/dev/null', '-G', '10', '-W', '2', '-w', 'rot/w%S.pcap')
     names = sorted(f for f in os.listdir('rot') if f[0] == 'w')
     ok(len(names) == 2 and r.returncode == 0, '-G 10 -W 2 ends the copy', names)
