@@ -40,7 +40,7 @@
 #define RULES_MAX	STATS_RULES_MAX
 #define RULES_NAME_MAX	64		/* with the NUL */
 #define RULES_SOURCES_MAX 256		/* -f and -e together */
-#define RULES_KEPT_MAX	64		/* gwmangle: edits whose match is remembered */
+#define RULES_KEPT_MAX	64		/* rules whose match is remembered */
 
 enum rules_kind { RULES_FILTER, RULES_MANGLE };
 
@@ -126,7 +126,7 @@ struct rule_rate {
  * @every:	0: no "every"
  * @where:	Filter expression, white space normalised; NULL: none
  * @prog:	Compiled @where
- * @kept:	gwmangle: bit of the rule in a remembered mask, or -1
+ * @kept:	gwmangle's edits, "count flow": bit in a remembered mask; -1: none
  * @key:	Number of the rule in keys of token buckets; survives a reload
  * @hash:	Of its text without the name, and of what its tables hold: kept decisions
  *		stand as long as it does
@@ -172,7 +172,8 @@ struct rules_index;
  * @error_drop:	What on-error says or implies: drop packets that a rule cannot judge
  * @hash:	Of the canonical text of everything
  * @looks:	Some rule looks behind the IP header, if only for the ports of a flow
- * @keeper:	gwmangle: rule of each bit of a remembered mask, and how many there are
+ * @keeper:	Rule of each bit of a remembered mask, in their order
+ * @nkept:	How many there are
  */
 struct rules {
 	enum rules_kind kind;

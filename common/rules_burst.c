@@ -7,7 +7,7 @@
 /**
  * struct job - One packet under judgement
  * @v:		What comes of it
- * @keep:	@v is to be kept for the packet's flow
+ * @keep:	A rule that says "flow" matched: something is to be kept
  * @turned:	It answers: the flow was opened the other way
  */
 struct job {
@@ -57,13 +57,12 @@ static bool matched(struct job *j, struct rule *r, bool again)
 
 	if (r->kept >= 0)
 		j->v.mask |= 1ull << r->kept;
-	j->keep |= r->flow && !again;
 	if (r->flow && r->action == RULE_PASS && m->conf.midstream == POLICY_DROP && !again &&
 	    flow_midstream(&j->s)) {
-		j->keep = false;
 		refuse(j, REASON_MIDSTREAM, r->index);
 		return false;
 	}
+	j->keep |= r->flow && !again;
 	next = deliver(j, r, again);
 	if (next == RULES_STOP) {
 		j->v.by = BY_RULE;
@@ -163,7 +162,7 @@ static void run_candidates(struct job *j)
 	undecided(j);
 }
 
-/* Edits of headers only: payload is never edited by hearsay */
+/* Counts and edits of headers: payload is never edited by hearsay */
 static uint64_t header_mask(const struct rules *r, uint64_t mask)
 {
 	uint64_t out = 0;
@@ -174,29 +173,36 @@ static uint64_t header_mask(const struct rules *r, uint64_t mask)
 	return out;
 }
 
-/* Do again what was decided before */
-static void follow(struct job *j, const struct verdict *v)
+/* A rule that decided is the last one that is looked at.  False: the packet is done with */
+static bool repeat(struct job *j, const struct verdict *v, bool decided)
 {
 	struct rules *r = j->m->rules;
 	uint32_t list[RULES_KEPT_MAX];
 	unsigned n = mask_list(r, header_mask(r, v->mask), list);
 
-	if (v->reason) {
-		refuse(j, (enum reason)v->reason, v->rule);
-		return;
-	}
-	if (v->by == BY_RULE && r->kind == RULES_FILTER) {
-		deliver(j, &r->rule[v->rule], true);
-		return;
-	}
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; i < n && !(decided && list[i] > v->rule); i++)
 		if (deliver(j, &r->rule[list[i]], true) == RULES_STOP)
-			return;
-	if (v->by == BY_DEFAULT)
+			return false;
+	return true;
+}
+
+/* Do again what was decided before */
+static void follow(struct job *j, const struct verdict *v)
+{
+	struct rules *r = j->m->rules;
+	bool decided = v->by == BY_RULE && r->kind == RULES_FILTER;
+
+	if (v->reason)
+		refuse(j, (enum reason)v->reason, v->rule);
+	else if (!repeat(j, v, decided))
+		return;
+	else if (decided)
+		deliver(j, &r->rule[v->rule], true);
+	else if (v->by == BY_DEFAULT)
 		finish(j);
 }
 
-/* gwmangle keeps matches of "flow" edits only for the flow */
+/* Of what matched, only rules that say "flow" are kept for it */
 static uint64_t flow_mask(const struct rules *r, uint64_t mask)
 {
 	uint64_t out = 0;
@@ -207,10 +213,32 @@ static uint64_t flow_mask(const struct rules *r, uint64_t mask)
 	return out;
 }
 
+/*
+ * What the packet's flow will remember: marks and, if the rule that decided says "flow",
+ * the decision.  A SYN against it ends it neither when it is refused nor by a mark only.
+ */
+static void keep(struct job *j, const struct flow_place *at, uint64_t recalled)
+{
+	const struct rules *r = j->m->rules;
+	uint64_t own = at->quoted ? j->v.mask & ~recalled : j->v.mask;
+	struct verdict kept = { .mask = flow_mask(r, own), .swapped = at->opened };
+
+	if (r->kind == RULES_FILTER && j->v.by == BY_RULE && r->rule[j->v.rule].flow) {
+		kept.by = BY_RULE;
+		kept.rule = j->v.rule;
+		kept.swapped = at->swapped ^ j->turned;
+	}
+	if (at->against && (j->f->verdict || j->f->marks & FRAME_REPLY ||
+			    (at->decided && kept.by != BY_RULE)))
+		return;
+	flow_keep(j->m, at, j->f->ts_ns, &kept);
+}
+
 /* A packet with its transport header, or one that never has any */
 static void run_whole(struct job *j)
 {
 	struct matcher *m = j->m;
+	uint64_t recalled = 0;
 	const struct verdict *v;
 	struct flow_place at;	/* taken now: what a match does may change the bytes */
 
@@ -219,22 +247,18 @@ static void run_whole(struct job *j)
 		return;
 	}
 	v = flow_recall(m, &j->s, &at);
-	if (v && m->rules->kind == RULES_FILTER) {
+	if (v && v->by == BY_RULE) {
 		j->v = *v;
 		follow(j, &j->v);
 		return;
 	}
 	if (v)
-		j->v.mask = icmp_is_error(&j->f->pkt, j->s.data) ?
-			    header_mask(m->rules, v->mask) : v->mask;
+		recalled = icmp_is_error(&j->f->pkt, j->s.data) ?
+			   header_mask(m->rules, v->mask) : v->mask;
+	j->v.mask = recalled;
 	run_candidates(j);
-	if (j->keep && !(at.against && (j->f->verdict || j->f->marks & FRAME_REPLY))) {
-		struct verdict kept = j->v;
-
-		kept.mask = flow_mask(m->rules, kept.mask);
-		at.swapped ^= j->turned;
-		flow_keep(m, &at, j->f->ts_ns, &kept);
-	}
+	if (j->keep)
+		keep(j, &at, recalled);
 }
 
 /* With several of them the latest counts: more likely the identification came round than

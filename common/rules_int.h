@@ -211,7 +211,7 @@ enum verdict_by { BY_NOBODY, BY_RULE, BY_DEFAULT };
 
 /**
  * struct verdict - What was decided about a packet
- * @mask:	gwmangle: edits that matched
+ * @mask:	Edits, or "count flow" rules, that matched
  * @rule:	gwfilter: index of the rule that decided, with BY_RULE
  * @reason:	REASON_NONE, or why the matcher itself dropped it, with BY_NOBODY
  * @by:		Who decided
@@ -242,11 +242,14 @@ struct datagram {
 /**
  * struct flow_place - Where the verdict about a packet's flow is kept
  * @swapped:	The packet goes from b to a
+ * @opened:	So did the packet that opened the flow
  * @against:	It is a SYN against the direction in which a flow was opened
+ * @decided:	With @against: a decision is kept for that flow
+ * @quoted:	It is an ICMP error; what was recalled is of the flow that it quotes
  */
 struct flow_place {
 	struct flow_key key;
-	bool swapped, tcp, against;
+	bool swapped, opened, tcp, against, decided, quoted;
 };
 
 /* The packet's flow, or the one that an ICMP error quotes; NULL: judge it by the rules.

@@ -256,20 +256,29 @@ static void hash_rules(struct rules *r)
 	free(text);
 }
 
-/* gwmangle remembers matches of "set" and "flow" edits in one word per flow */
+/* Not by a whole verdict but by a bit of it */
+static bool is_kept(const struct rules *r, const struct rule *rule)
+{
+	if (r->kind == RULES_FILTER)
+		return rule->flow && rule->action == RULE_COUNT;
+	return rule->flow || rule->action != RULE_REPLACE;
+}
+
+/* Matches of "count flow" and of "set" and "flow" edits: one word per flow holds them all */
 static unsigned number_kept(struct rules *r, FILE *err)
 {
 	for (unsigned i = 0; i < r->n; i++) {
 		struct rule *rule = &r->rule[i];
 
-		if (r->kind != RULES_MANGLE || !(rule->flow || rule->action != RULE_REPLACE))
+		if (!is_kept(r, rule))
 			continue;
 		if (r->nkept == RULES_KEPT_MAX) {
 			if (err)
 				fprintf(err,
-					"%s:%u:1: more than %d edits that say 'set' or 'flow', "
-					"near \"%s\"\n",
-					rule->file, rule->line, RULES_KEPT_MAX, rule->label);
+					"%s:%u:1: more than %d %s, near \"%s\"\n", rule->file,
+					rule->line, RULES_KEPT_MAX, r->kind == RULES_FILTER ?
+					"rules that say 'count flow'" :
+					"edits that say 'set' or 'flow'", rule->label);
 			return 1;
 		}
 		rule->kept = (int)r->nkept;

@@ -109,10 +109,9 @@ struct moves {
 	uint32_t *to;
 };
 
-static bool keep_verdict(void *ctx, void *value)
+/* Let a verdict speak of the new rules; false: the one that decided is gone */
+static bool move_verdict(const struct moves *mv, struct verdict *v)
 {
-	const struct moves *mv = ctx;
-	struct verdict *v = value;
 	uint64_t mask = 0;
 
 	for (unsigned bit = 0; bit < mv->old->nkept; bit++) {
@@ -123,18 +122,26 @@ static bool keep_verdict(void *ctx, void *value)
 	}
 	v->mask = mask;
 	if (mv->old->kind == RULES_MANGLE || v->by != BY_RULE)
-		return mask || mv->old->kind == RULES_FILTER;
+		return true;
 	v->rule = mv->to[v->rule];
 	return v->rule != UINT32_MAX;
 }
 
+static bool keep_flow(void *ctx, void *value)
+{
+	struct verdict *v = value;
+
+	if (!move_verdict(ctx, v))
+		v->by = BY_NOBODY;
+	return v->mask || v->by == BY_RULE;
+}
+
 static bool keep_datagram(void *ctx, void *value)
 {
-	const struct moves *mv = ctx;
 	struct datagram *d = value;
 
-	if (!keep_verdict(ctx, &d->verdict))
-		d->known &= mv->old->kind == RULES_MANGLE;
+	if (!move_verdict(ctx, &d->verdict))
+		d->known = false;
 	return true;
 }
 
@@ -175,7 +182,7 @@ bool matcher_reload(struct matcher *m)
 	m->rules = new;
 	match_rules(m, &mv);
 	if (m->flows)
-		flow_walk(m->flows, keep_verdict, &mv);
+		flow_walk(m->flows, keep_flow, &mv);
 	flow_walk(m->frags, keep_datagram, &mv);
 	take_tables(m, new);
 	take_match_data(m, new);

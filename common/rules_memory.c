@@ -36,13 +36,18 @@ struct verdict *flow_recall(struct matcher *m, struct sight *s, struct flow_plac
 	struct verdict *v;
 
 	at->tcp = p->proto == IPPROTO_TCP;
-	at->against = false;
-	at->swapped = flow_key(&at->key, s->f->endpoint, p, s->data);
-	if (flow_key_quoted(&quoted, s->f->endpoint, p, s->data))
+	at->against = at->decided = false;
+	at->swapped = at->opened = flow_key(&at->key, s->f->endpoint, p, s->data);
+	at->quoted = flow_key_quoted(&quoted, s->f->endpoint, p, s->data);
+	if (at->quoted)
 		return flow_find(m->flows, &quoted, s->f->ts_ns);
 	v = flow_find(m->flows, &at->key, s->f->ts_ns);
 	at->against = v && v->swapped != at->swapped && lone_syn(s);
-	return at->against ? NULL : v;
+	at->decided = at->against && v->by == BY_RULE;
+	if (!v || at->against)
+		return NULL;
+	at->opened = v->swapped;
+	return v;
 }
 
 void flow_keep(struct matcher *m, const struct flow_place *at, uint64_t now_ns,
@@ -52,7 +57,6 @@ void flow_keep(struct matcher *m, const struct flow_place *at, uint64_t now_ns,
 					m->conf.tcp_timeout_ns : m->conf.timeout_ns);
 
 	*kept = *v;
-	kept->swapped = at->swapped;
 }
 
 /* IPv6 identifies a datagram without its protocol (RFC 8200 4.5), IPv4 with it */

@@ -385,9 +385,6 @@ static bool parse_rule(struct rules_builder *b, struct rule *r, struct lexer *l,
 		return false;
 	if (!parse_opts(b, r, l))
 		return false;
-	lex_blank(l);
-	if (r->action == RULE_COUNT && r->flow)
-		return lex_error(l, at, "'count' decides nothing that a flow could keep");
 	return parse_tests(b, r, l);
 }
 

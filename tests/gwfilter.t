@@ -344,6 +344,38 @@ def test_flow():
     ok(r.err.count("once: passed") == 1, "log with flow: once", r.err)
 
 
+def counted(r, name):
+    return [line for line in r.err.splitlines() if f" {name}: " in line and "packets" in line]
+
+
+def test_count_flow():
+    there, back = v4(src=INSIDE, dst=OUT), v4(src=OUT, dst=INSIDE)
+    dns = there / UDP(sport=9, dport=53)
+    error = v4(src="203.0.113.9", dst=INSIDE) / ICMP(type=3, code=1) / IPerror(raw(dns)[:28])
+    pieces = [IP(raw(x)) for x in fragment(there / UDP(sport=9, dport=53, chksum=0) /
+                                           Raw(b"p" * 2000), 1000)]
+    p = [back / UDP(sport=53, dport=9), dns, back / UDP(sport=53, dport=9), error, *pieces,
+         there / UDP(sport=9, dport=54)]
+    for i, x in enumerate(p):       # a line a second is the limit of a log
+        at(1000 + 2 * i, x)
+    rule = 'count flow log name "dns" where udp dst port 53'
+    r = run(p, rule)
+    want = sum(len(x) for x in p[1:-1])
+    ok(len(r.packets) == len(p) and
+       counted(r, "dns") == [f"gwfilter: dns: {len(p) - 2} packets, {want} bytes"],
+       "count flow: both directions, fragments, ICMP errors; from its first match on", r.err)
+    ok(r.err.count("dns: counted") == 1, "log with count flow: once", r.err)
+    r = run(p[1:3], rule, "drop where udp src port 53")
+    ok(len(r.packets) == 1 and "dns: 2 packets" in r.err, "the other rules decide", r.err)
+    printed = [subprocess.run([GWFILTER, "-n", "-e", text], stdout=subprocess.PIPE).stdout.decode()
+               for text in (rule, 'count log name "dns" flow where   udp dst port 53')]
+    ok(printed == [rule + "\n"] * 2, "printed, it parses again", printed)
+    many = "\n".join(f"count flow where udp port {i}" for i in range(65))
+    r = run([], many)
+    ok(r.status == 2 and "-e#1:65:1: more than 64 rules that say 'count flow'" in r.err,
+       "65 of them are too many", r.err)
+
+
 def test_reject():
     def answer(p, rule="reject"):
         r = run([p], rule)

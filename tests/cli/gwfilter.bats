@@ -146,7 +146,6 @@ pass payload /a/ii
 pass where
 pass where udp port
 pass fragment log
-count flow
 default maybe
 on-error reject
 table <t> { }
