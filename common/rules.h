@@ -17,9 +17,9 @@
  * sink, which says whether the next rule is to be looked at.
  *
  *	rules_options[], rules_option()		command line
- *	rules_load()				-n: rules_check() and done
+ *	rules_start()				-n: says what they are and exits
  *	matcher_open()
- *	rules_burst() ... matcher_reload() ... matcher_close()
+ *	rules_burst() ... matcher_renew() ... matcher_close()
  */
 #ifndef GW_RULES_H
 #define GW_RULES_H
@@ -251,9 +251,12 @@ void rules_free(struct rules *r);	/* NULL is fine */
 void rules_print(const struct rules *r, FILE *out) __attribute__((nonnull));
 
 /**
- * rules_check() - What -n does with good rules: warnings to @c->err, rules to stdout
+ * rules_start() - Rules for a program's start; exits where there are errors
+ *
+ * With -n good rules are printed to stdout, warnings go to @c->err, and it exits as well.
  */
-void rules_check(const struct rules_conf *c, const struct rules *r) __attribute__((nonnull));
+struct rules *rules_start(const struct rules_conf *c)
+	__attribute__((nonnull, returns_nonnull, warn_unused_result));
 
 /**
  * rules_table_has() - Is an address in a table?
@@ -342,6 +345,11 @@ void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_
  */
 void matcher_publish(const struct matcher *m, struct stats_page *page, bool loaded)
 	__attribute__((nonnull));
+
+/**
+ * matcher_renew() - matcher_reload() for a stage: counted and published on its page, logged
+ */
+void matcher_renew(struct matcher *m, struct stats_page *page) __attribute__((nonnull));
 
 /**
  * rule_log() - Say what a rule did with a packet, at most once a second for each rule

@@ -333,7 +333,7 @@ struct rules *rules_load(const struct rules_conf *c)
 	return b.r;
 }
 
-void rules_check(const struct rules_conf *c, const struct rules *r)
+static void check(const struct rules_conf *c, const struct rules *r)
 {
 	for (unsigned i = 0; i < r->n; i++) {
 		const struct rule *rule = &r->rule[i];
@@ -347,6 +347,20 @@ void rules_check(const struct rules_conf *c, const struct rules *r)
 			lex_warn(c->err, r->tables[i]->file, r->tables[i]->line,
 				 "table <%s> is not used", r->tables[i]->name);
 	rules_print(r, stdout);
+}
+
+struct rules *rules_start(const struct rules_conf *c)
+{
+	struct rules *r = rules_load(c);
+
+	if (!r)
+		exit(EXIT_USAGE);
+	if (c->check) {
+		check(c, r);
+		rules_free(r);
+		exit(log_stdout());
+	}
+	return r;
 }
 
 static enum rules_policy policy(const char *opt, const char *arg)

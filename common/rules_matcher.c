@@ -232,3 +232,16 @@ void matcher_publish(const struct matcher *m, struct stats_page *page, bool load
 	page->counter[STATS_FLOWS] = m->flows ? flow_count(m->flows) : 0;
 	page->counter[STATS_FLOWS_EVICTED] = m->flows ? flow_evicted(m->flows) : 0;
 }
+
+void matcher_renew(struct matcher *m, struct stats_page *page)
+{
+	bool good = matcher_reload(m);
+
+	page->counter[good ? STATS_RELOADS : STATS_RELOAD_ERRORS]++;
+	if (!good) {
+		log_error("rules: not reloaded: they have errors, the old ones stay");
+		return;
+	}
+	matcher_publish(m, page, true);
+	log_notice("rules: reloaded, %u in force", m->rules->n);
+}

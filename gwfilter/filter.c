@@ -2,7 +2,6 @@
 #include <inttypes.h>
 
 #include "filter.h"
-#include "log.h"
 #include "reply.h"
 
 static const char *const did[] = {
@@ -61,16 +60,7 @@ static void filter_tick(struct stage *st)
 
 static void filter_reload(struct stage *st)
 {
-	struct filter *flt = st->ctx;
-	bool good = matcher_reload(&flt->m);
-
-	st->stats.page->counter[good ? STATS_RELOADS : STATS_RELOAD_ERRORS]++;
-	if (!good) {
-		log_error("rules: not reloaded: they have errors, the old ones stay");
-		return;
-	}
-	matcher_publish(&flt->m, st->stats.page, true);
-	log_notice("rules: reloaded, %u in force", flt->m.rules->n);
+	matcher_renew(&((struct filter *)st->ctx)->m, st->stats.page);
 }
 
 static void filter_print(struct stage *st, struct frame *f, FILE *out)

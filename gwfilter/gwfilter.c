@@ -2,8 +2,6 @@
 /*
  * gwfilter - Pass, drop, reject or count packets by rule
  */
-#include <stdlib.h>
-
 #include "filter.h"
 #include "log.h"
 
@@ -15,13 +13,6 @@ static const struct opt options[] = {
 static void set_option(void *ctx, int ch, const char *arg)
 {
 	rules_option(&((struct filter *)ctx)->conf, ch, arg);
-}
-
-static int check(const struct rules_conf *c, struct rules *r)
-{
-	rules_check(c, r);
-	rules_free(r);
-	return log_stdout();
 }
 
 /* What "count" counted: without gwhealth, nothing else tells it */
@@ -42,7 +33,6 @@ int main(int argc, char **argv)
 	static struct filter flt = { .conf = RULES_CONF_INIT(RULES_FILTER) };
 	static struct stage st = { .prog = "gwfilter", .ops = &filter_ops, .ctx = &flt,
 				   .flags = STAGE_INNER };
-	struct rules *r;
 	int first, status;
 
 	flt.conf.err = stderr;
@@ -51,12 +41,7 @@ int main(int argc, char **argv)
 			      options, set_option, argc, argv);
 	if (first != argc)
 		die_usage("unexpected argument '%s': a rule is given with -e", argv[first]);
-	r = rules_load(&flt.conf);
-	if (!r)
-		return EXIT_USAGE;
-	if (flt.conf.check)
-		return check(&flt.conf, r);
-	matcher_open(&flt.m, &flt.conf, r);
+	matcher_open(&flt.m, &flt.conf, rules_start(&flt.conf));
 	priv_no_new();
 	stage_open(&st);
 	matcher_publish(&flt.m, st.stats.page, true);

@@ -138,15 +138,8 @@ static void tick(struct stage *st)
 static void reload(struct stage *st)
 {
 	struct mangle *g = st->ctx;
-	bool ok = matcher_reload(&g->m);
 
-	st->stats.page->counter[ok ? STATS_RELOADS : STATS_RELOAD_ERRORS]++;
-	if (!ok) {
-		log_error("rules: not reloaded: they have errors, the old ones stay");
-		return;
-	}
-	matcher_publish(&g->m, st->stats.page, true);
-	log_notice("rules: reloaded, %u in force", g->m.rules->n);
+	matcher_renew(&g->m, st->stats.page);
 }
 
 static void print(struct stage *st, struct frame *f, FILE *out)
@@ -160,20 +153,6 @@ static void print(struct stage *st, struct frame *f, FILE *out)
 	fprintf(out, "#%llu %s%s%s\n", (unsigned long long)f->seq, line,
 		f->marks & FRAME_CHANGED ? " edited" : "",
 		f->marks & FRAME_FRAGMENT ? " to be fragmented" : "");
-}
-
-static struct rules *load(struct mangle *g)
-{
-	struct rules *r = rules_load(&g->conf);
-
-	if (!r)
-		exit(EXIT_USAGE);
-	if (g->conf.check) {
-		rules_check(&g->conf, r);
-		rules_free(r);
-		exit(log_stdout());
-	}
-	return r;
 }
 
 int main(int argc, char **argv)
@@ -191,7 +170,7 @@ int main(int argc, char **argv)
 			      "Rewrite payloads and header fields by rule.", options, set, argc, argv);
 	if (first != argc)
 		die_usage("unexpected argument '%s'", argv[first]);
-	matcher_open(&g.m, &g.conf, load(&g));
+	matcher_open(&g.m, &g.conf, rules_start(&g.conf));
 	g.e = malloc(sizeof(*g.e));
 	if (!g.e)
 		die("no memory");
