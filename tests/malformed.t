@@ -173,13 +173,13 @@ def test_files():
     with open(write_pcap("c.pcap", ETHER, [p for k, p in KINDS if k == ETHER]), "rb") as f:
         classic = f.read()
     for what, data in (("pcapng", good), ("our own", ours), ("classic", classic)):
-        wrong = []
+        wrong, bare = [], struct.unpack("<I", data[4:8])[0]     # a section header alone is anybody's
         for n in (range(len(data)) if SOAK else sorted(RND.sample(range(len(data)), 40))):
             status, _, err = run("gwdecap", "-i", "-", "-o", path("x.pcapng"), data=data[:n])
             said = "cut in the middle" in err or "empty" in err or "without an end mark" in err
             acc = accounts(err).get("gwdecap")
             if status not in (0, 1) or status == 1 and not said or not acc or not acc.balances() or (
-                    what == "our own" and status == 0):
+                    what == "our own" and status == 0 and n != bare):
                 wrong.append((n, status, err))
         ok(not wrong, "%s files cut anywhere: 1 and why, or 0 at a boundary" % what, wrong[:3])
         wrong, errors = [], 0
