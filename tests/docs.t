@@ -41,13 +41,8 @@ if os.geteuid() != 0:
     sys.exit(0)
 if os.environ.get("GW_DOCS_T") != "in":     # whatever is left over ends with this namespace
     os.environ["GW_DOCS_T"] = "in"
-    cmd = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
-           sys.executable, os.path.abspath(__file__)] + sys.argv[1:]
-    if subprocess.run(["unshare", "--mount", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
-        # a chroot whose folder is no mount point: make it one
-        cmd = ["unshare", "--mount", "--propagation", "unchanged", "sh", "-c",
-               'mount --rbind / /mnt && exec chroot /mnt "$@"', "sh"] + cmd
-    os.execvp("unshare", cmd)
+    os.execvp("unshare", ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
+                          "--mount-proc", "--", sys.executable, os.path.abspath(__file__)] + sys.argv[1:])
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BIN = os.environ.get("GW_BIN", TOP + "/build/bin")

@@ -337,7 +337,7 @@ def test_clean(tmp):
         p = subprocess.Popen(["unshare", "-pf", "--kill-child", "--mount-proc", *role("named", mark, *names)], env=env)
         pid = int(wait_for(lambda: os.path.exists(mark) and open(mark).read()))
         init = open(f"/proc/{p.pid}/task/{p.pid}/children").read().strip()
-        r = subprocess.run(["nsenter", "-t", init, "-p", "-m", "gwsim", "clean"], env=env, text=True, capture_output=True)
+        r = subprocess.run(["nsenter", "-t", init, "-p", "-m", "-r", "gwsim", "clean"], env=env, text=True, capture_output=True)
         told = f"process {pid}: ended" in r.stderr
         tap.ok(r.returncode == 0 and told == ended, f"clean ends {'an orphan' if ended else 'nothing alive'}", r.stderr)
         p.kill()
