@@ -5,8 +5,8 @@
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "rules_int.h"
 
 #define DATAGRAMS	8192u		/* fragmented packets remembered */
@@ -203,11 +203,8 @@ void rule_log(const struct matcher *m, struct rule *r, struct frame *f, const ch
 
 static void publish_names(const struct rules *r, struct stats_page *page)
 {
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
 	page->rules_hash = r->hash;
-	page->rules_loaded_unix_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	page->rules_loaded_unix_ns = clock_real();
 	page->nrules = r->n;
 	for (unsigned i = 0; i < r->n; i++)
 		memcpy(page->rules[i].name, r->rule[i].label, sizeof(page->rules[i].name));

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <linux/if_packet.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
 #include <pcap/pcap.h>
 
+#include "clock.h"
 #include "iface.h"
 #include "ifacerx.h"
 #include "log.h"
@@ -107,10 +107,8 @@ static int ifacerx_poll(struct rx *rx, struct pollfd *fds)
 static void ifacerx_stop(struct rx *rx)
 {
 	struct ifacerx *r = (struct ifacerx *)rx;
-	struct timespec now;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	r->stop_ns = (uint64_t)now.tv_sec * NS + (uint64_t)now.tv_nsec;
+	r->stop_ns = clock_real();
 }
 
 static void ifacerx_close(struct rx *rx)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "cell.h"
+#include "clock.h"
 #include "log.h"
 #include "net.h"
 #include "wire.h"
@@ -358,10 +359,7 @@ pid_t cell_sh(int ns, const char *cmd)
 
 static uint64_t now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return clock_mono() / 1000000;
 }
 
 /* Zombies keep their group: as process 1 we inherit and reap them all */

@@ -2,6 +2,7 @@
 /*
  * conform_pcap.c - A failed test's packets, with comments
  */
+#include "clock.h"
 #include "conform_pcap.h"
 
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "capfile.h"
 #include "log.h"
@@ -86,10 +86,7 @@ static void reply_write(struct pcap_out *o, const struct suite *s, const struct 
 /* What to add to the monotonic clock for the time of day */
 static uint64_t realtime_offset(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec - suite_now_ns();
+	return clock_real() - suite_now_ns();
 }
 
 /* By time: both lists are in order already */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "conform.h"
 #include "log.h"
 #include "wire.h"
@@ -27,10 +28,7 @@
 
 uint64_t suite_now_ns(void)
 {
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	return clock_mono();
 }
 
 uint32_t suite_random(struct suite *s, uint32_t below)

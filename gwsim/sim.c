@@ -3,10 +3,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "cell.h"
+#include "clock.h"
 #include "log.h"
 #include "net.h"
 #include "sim.h"
@@ -24,10 +24,7 @@ static const struct {
 
 uint64_t sim_now_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return clock_mono() / 1000000;
 }
 
 /* Where an error happened, and what it was */
