@@ -70,6 +70,7 @@ struct rx {
 
 struct rx_ops {
 	int (*recv)(struct rx *rx, struct frame **f, int max);
+	int (*fill)(struct rx *rx, struct frame **f, int max);	/* NULL: recv only */
 	void (*release)(struct rx *rx, int n);
 	int (*poll)(struct rx *rx, struct pollfd *fds);
 	void (*stop)(struct rx *rx);	/* take no more; NULL: nothing to do */
@@ -86,6 +87,30 @@ struct rx_ops {
 static inline int rx_recv(struct rx *rx, struct frame **f, int max)
 {
 	return rx->ops->recv(rx, f, max);
+}
+
+/**
+ * rx_can_fill() - Can this input put packets into frames that the caller brings?
+ */
+static inline bool rx_can_fill(const struct rx *rx)
+{
+	return rx->ops->fill;
+}
+
+/**
+ * rx_recv_into() - Next burst, into frames of the caller's
+ * @f:		Frames with a buffer of their own, whatever they hold; the first ones are
+ *		made empty and filled.  A packet longer than @room - FRAME_HEADROOM is cut
+ * @max:	At most FRAME_BURST
+ *
+ * Needs rx_can_fill(); takes the place of rx_recv() for good, and nothing is given
+ * back by rx_release().
+ *
+ * Return: number of frames, or enum rx_state
+ */
+static inline int rx_recv_into(struct rx *rx, struct frame **f, int max)
+{
+	return rx->ops->fill(rx, f, max);
 }
 
 /**

@@ -36,8 +36,9 @@ struct ifacerx {
 	struct iface seen;	/* as of the last look */
 	bool gone;		/* it is not there now */
 	bool dead;		/* it cannot be captured from any more */
-	struct frame **pool;
-	struct frame **burst;	/* during recv: the caller's array */
+	struct frame **pool;	/* for recv: made when it is first called */
+	uint32_t snaplen;
+	struct frame **burst;	/* during fill: the caller's frames */
 	int nburst;
 	uint32_t linktype;
 	uint64_t seq;
@@ -55,24 +56,24 @@ static void take(u_char *user, const struct pcap_pkthdr *h, const u_char *data)
 {
 	struct ifacerx *r = (struct ifacerx *)(void *)user;
 	uint64_t ts = (uint64_t)h->ts.tv_sec * NS + (uint64_t)h->ts.tv_usec;
-	struct frame *f = r->pool[r->nburst];
+	struct frame *f = r->burst[r->nburst];
 
 	if (unlikely(r->stop_ns && ts > r->stop_ns)) {
 		r->ended = true;
 		return;
 	}
 	frame_reset(f);
-	if (unlikely(!frame_set(f, data, h->caplen)))
-		return;		/* never: frames are made for the longest packet */
+	if (unlikely(!frame_set(f, data, MIN(h->caplen, f->room - FRAME_HEADROOM))))
+		return;		/* never: so much fits */
 	f->seq = ++r->seq;
 	f->ts_ns = ts;
 	f->linktype = r->linktype;
 	f->orig_len = h->len;
-	r->cut += h->caplen < h->len;
-	r->burst[r->nburst++] = f;
+	r->cut += f->len < h->len;
+	r->nburst++;
 }
 
-static int ifacerx_recv(struct rx *rx, struct frame **f, int max)
+static int ifacerx_fill(struct rx *rx, struct frame **f, int max)
 {
 	struct ifacerx *r = (struct ifacerx *)rx;
 
@@ -88,6 +89,21 @@ static int ifacerx_recv(struct rx *rx, struct frame **f, int max)
 	if (r->nburst)
 		return r->nburst;
 	return r->stop_ns ? RX_END : RX_AGAIN;
+}
+
+static int ifacerx_recv(struct rx *rx, struct frame **f, int max)
+{
+	struct ifacerx *r = (struct ifacerx *)rx;
+
+	if (unlikely(!r->pool)) {
+		r->pool = frame_pool_new(FRAME_BURST, FRAME_HEADROOM + r->snaplen + LINK_ROOM);
+		if (!r->pool) {
+			log_error("out of memory");
+			return RX_FAIL;
+		}
+	}
+	memcpy(f, r->pool, (size_t)max * sizeof(*f));
+	return ifacerx_fill(rx, f, max);
 }
 
 static void ifacerx_release(struct rx *rx, int n)
@@ -124,6 +140,7 @@ static void ifacerx_close(struct rx *rx)
 
 static const struct rx_ops ifacerx_ops = {
 	.recv = ifacerx_recv,
+	.fill = ifacerx_fill,
 	.release = ifacerx_release,
 	.poll = ifacerx_poll,
 	.stop = ifacerx_stop,
@@ -177,17 +194,17 @@ static void __attribute__((noreturn)) die_activate(const struct ifacerx *r, int 
 	die("%s: %s%s%s", r->name, pcap_statustostr(err), *why ? ": " : "", why);
 }
 
-static size_t open_pcap(struct ifacerx *r, const struct ifacerx_conf *conf)
+static void open_pcap(struct ifacerx *r, const struct ifacerx_conf *conf)
 {
-	uint32_t snaplen = r->seen.mtu + LINK_ROOM > SNAPLEN ? SNAPLEN_MAX : SNAPLEN;
 	size_t buffer = conf->buffer ? conf->buffer : IFACERX_BUFFER;
 	char err[PCAP_ERRBUF_SIZE];
 	int one = 1, rc;
 
+	r->snaplen = r->seen.mtu + LINK_ROOM > SNAPLEN ? SNAPLEN_MAX : SNAPLEN;
 	r->pcap = pcap_create(r->name, err);
 	if (!r->pcap)
 		die("%s: %s", r->name, err);
-	pcap_set_snaplen(r->pcap, (int)snaplen);
+	pcap_set_snaplen(r->pcap, (int)r->snaplen);
 	pcap_set_immediate_mode(r->pcap, 1);
 	pcap_set_buffer_size(r->pcap, (int)buffer);
 	pcap_set_tstamp_precision(r->pcap, PCAP_TSTAMP_PRECISION_NANO);
@@ -199,7 +216,6 @@ static size_t open_pcap(struct ifacerx *r, const struct ifacerx_conf *conf)
 	if (pcap_setdirection(r->pcap, PCAP_D_IN) || pcap_setnonblock(r->pcap, 1, err))
 		die("%s: %s", r->name, pcap_geterr(r->pcap));
 	setsockopt(pcap_fileno(r->pcap), SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
-	return snaplen;
 }
 
 static void open_drop_rule(struct ifacerx *r)
@@ -235,7 +251,6 @@ struct rx *ifacerx_open(const struct ifacerx_conf *conf)
 {
 	struct ifacerx *r = calloc(1, sizeof(*r));
 	struct peers peers = conf->peers;
-	size_t snaplen;
 	int err;
 
 	if (!r)
@@ -252,13 +267,10 @@ struct rx *ifacerx_open(const struct ifacerx_conf *conf)
 	open_peers(r, &peers, conf->peer_auto);
 	iface_check_mtu(r->name, r->seen.mtu);
 	iface_check_offloads(r->name, iface_check_port(GENEVE_PORT), conf->fix_offloads);
-	snaplen = open_pcap(r, conf);
+	open_pcap(r, conf);
 	open_filter(r, &peers);
 	if (conf->drop_rule)
 		open_drop_rule(r);
-	r->pool = frame_pool_new(FRAME_BURST, FRAME_HEADROOM + snaplen + LINK_ROOM);
-	if (!r->pool)
-		die("out of memory");
 	return &r->rx;
 }
 
@@ -323,7 +335,7 @@ static void say_cut(struct ifacerx *r)
 {
 	if (r->cut == r->cut_said)
 		return;
-	log_warn("%s: %llu packets were longer than the slots of the capture buffer and are cut: "
+	log_warn("%s: %llu packets were longer than the capture has room for and are cut: "
 		 "restart gwcap after a change of MTU", r->name,
 		 (unsigned long long)(r->cut - r->cut_said));
 	r->cut_said = r->cut;
