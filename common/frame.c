@@ -7,14 +7,18 @@
  * share a few sets of the L1 cache. */
 #define STRIDE_ALIGN	64u
 
+_Static_assert(sizeof(struct frame) + sizeof(uint32_t) <= FRAME_FRONT, "and the version word");
+
 void frame_reset(struct frame *f)
 {
+	int64_t buf_off = f->buf_off;
 	uint32_t room = f->room;
 
 	memset(f, 0, sizeof(*f));
 	f->magic = FRAME_MAGIC;
 	f->version = FRAME_VERSION;
 	f->size = sizeof(*f);
+	f->buf_off = buf_off;
 	f->room = room;
 }
 
@@ -34,13 +38,13 @@ static bool own_layout(const struct frame *f, size_t len, size_t tail, size_t *a
 static void own_aux(struct frame *f, size_t aux)
 {
 	if (f->opt_len) {
-		memmove(f->buf + aux, frame_at(f, f->opt_off), f->opt_len);
-		f->opt_off = frame_rel(f, f->buf + aux);
+		memmove(frame_buf(f) + aux, frame_at(f, f->opt_off), f->opt_len);
+		f->opt_off = frame_rel(f, frame_buf(f) + aux);
 		aux += f->opt_len;
 	}
 	if (f->encap_len) {
-		memmove(f->buf + aux, frame_encap(f), f->encap_len);
-		f->encap_off = frame_rel(f, f->buf + aux);
+		memmove(frame_buf(f) + aux, frame_encap(f), f->encap_len);
+		f->encap_off = frame_rel(f, frame_buf(f) + aux);
 	}
 }
 
@@ -51,11 +55,12 @@ bool frame_own(struct frame *f, size_t tail)
 
 	if (f->encap_len > sizeof(hold) || !own_layout(f, f->len, tail, &aux))
 		return false;
+	frame_touch(f);
 	/* The encapsulation may lie in the headroom the packet moves into */
 	memcpy(hold, frame_encap(f), f->encap_len);
 	f->encap_off = frame_rel(f, hold);
-	memmove(f->buf + FRAME_HEADROOM, frame_data(f), f->len);
-	f->off = frame_rel(f, f->buf + FRAME_HEADROOM);
+	memmove(frame_buf(f) + FRAME_HEADROOM, frame_data(f), f->len);
+	f->off = frame_rel(f, frame_buf(f) + FRAME_HEADROOM);
 	own_aux(f, aux);
 	return true;
 }
@@ -66,17 +71,51 @@ bool frame_set(struct frame *f, const void *data, size_t len)
 
 	if (!own_layout(f, len, 0, &aux))
 		return false;
+	frame_touch(f);
 	own_aux(f, aux);
-	memmove(f->buf + FRAME_HEADROOM, data, len);
-	f->off = frame_rel(f, f->buf + FRAME_HEADROOM);
+	memmove(frame_buf(f) + FRAME_HEADROOM, data, len);
+	f->off = frame_rel(f, frame_buf(f) + FRAME_HEADROOM);
 	f->len = f->orig_len = (uint32_t)len;
 	f->pkt.flags = 0;
 	return true;
 }
 
+bool frame_copy(struct frame *to, struct frame *from, size_t tail)
+{
+	bool front = from->encap_len && from->encap_off + from->encap_len == from->off;
+	size_t head = FRAME_HEADROOM + (front ? from->encap_len : 0u);
+	size_t aux = from->opt_len + (front ? 0u : from->encap_len);
+	uint8_t *buf = frame_buf(to), *back;
+	int64_t buf_off = to->buf_off;
+	uint32_t room = to->room;
+
+	if (head + from->len + tail + aux > room)
+		return false;
+	frame_touch(to);
+	*to = *from;
+	to->buf_off = buf_off;
+	to->room = room;
+	to->off = frame_rel(to, buf + head);
+	memcpy(buf + head - (front ? from->encap_len : 0u),
+	       front ? frame_encap(from) : frame_data(from),
+	       from->len + (front ? from->encap_len : 0u));
+	to->encap_off = front ? to->off - from->encap_len : 0;
+	if (likely(!aux))
+		return true;
+	back = buf + room - aux;
+	if (from->opt_len)
+		memcpy(back, frame_at(from, from->opt_off), from->opt_len);
+	to->opt_off = frame_rel(to, back);
+	if (!front && from->encap_len) {
+		memcpy(back + from->opt_len, frame_encap(from), from->encap_len);
+		to->encap_off = frame_rel(to, back + from->opt_len);
+	}
+	return true;
+}
+
 struct frame **frame_pool_new(unsigned n, size_t room)
 {
-	size_t stride = sizeof(struct frame) + room;
+	size_t stride = FRAME_FRONT + room;
 	struct frame **pool;
 	uint8_t *mem;
 
@@ -91,7 +130,9 @@ struct frame **frame_pool_new(unsigned n, size_t room)
 	}
 	for (unsigned i = 0; i < n; i++) {
 		pool[i] = (struct frame *)(void *)(mem + i * stride);
-		pool[i]->room = (uint32_t)(stride - sizeof(struct frame));
+		pool[i]->buf_off = FRAME_FRONT;
+		pool[i]->room = (uint32_t)(stride - FRAME_FRONT);
+		atomic_init(frame_version(pool[i]), 0);
 		frame_reset(pool[i]);
 	}
 	return pool;

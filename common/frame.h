@@ -4,16 +4,21 @@
  *
  * Theory of operation
  *
- * A frame is a descriptor with a buffer of its own behind it.  The bytes of the
- * packet lie either in that buffer or, when a capture file or a message is
- * parsed in place, in the block they were read into.  All positions are offsets
- * relative to the frame itself, so that a frame means the same in every process
- * that maps it.  Metadata are never interleaved with packet bytes: a stage that
- * splits the encapsulation off only moves two offsets.
+ * A frame is a descriptor that has a buffer of its own.  The bytes of the packet lie
+ * either in that buffer or, when a capture file or a message is parsed in place, in
+ * the block they were read into.  All positions are offsets relative to the
+ * descriptor, so that it means the same in every process that maps it, and stays
+ * right when it is copied elsewhere with the distance added: frame_move().  Metadata
+ * are never interleaved with packet bytes: a stage that splits the encapsulation off
+ * only moves two offsets.
  *
- * The bytes of a frame may be changed in place, within [off, off + len).  Who
- * needs more room calls frame_own(), which moves the packet into the frame's own
- * buffer.  A frame belongs to a stage from rx_recv() to rx_release().
+ * The bytes of a frame may be changed in place, within [off, off + len), after
+ * frame_touch().  Who needs more room calls frame_own(), which moves the packet into
+ * the frame's own buffer.  A frame belongs to a stage from rx_recv() to rx_release().
+ *
+ * In front of each own buffer lies a version word, odd while bytes of the frame
+ * change: who only looks at a shared ring copies a frame and looks at the word
+ * before and after.
  *
  * A dropped packet stays in its burst, with a verdict: later code skips it.
  *
@@ -22,6 +27,7 @@
 #ifndef GW_FRAME_H
 #define GW_FRAME_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,9 +38,10 @@
 #include "wire.h"
 
 #define FRAME_MAGIC	0x4d524657u	/* "WFRM" */
-#define FRAME_VERSION	1u
+#define FRAME_VERSION	2u
 #define FRAME_BURST	64		/* most frames in one burst */
 #define FRAME_HEADROOM	128u		/* before a packet in the frame's own buffer */
+#define FRAME_FRONT	192u		/* descriptor and version word, where a buffer follows */
 #define FRAME_DATA_MAX	262144u		/* longest packet: libpcap's MAXIMUM_SNAPLEN */
 
 /* What gwinject carries out on a frame's behalf (also in streams: append only) */
@@ -63,7 +70,7 @@ enum frame_marks {
  *		layer, outer IP, UDP, Geneve; @encap_len 0: none
  * @opt_off, @opt_len:	Options of the packet in a foreign pcapng, in our byte order,
  *		kept for the output; 0: none
- * @room:	Size of @buf
+ * @buf_off, @room:	The frame's own buffer
  * @pkt:	Offsets from the packet's first byte; valid with PKT_PARSED
  * @flow_hash:	Symmetric keyed hash of the flow; 0: not computed.  Never leaves
  *		memory
@@ -85,6 +92,7 @@ struct frame {
 	int64_t off;
 	int64_t encap_off;
 	int64_t opt_off;
+	int64_t buf_off;
 	uint32_t orig_len;
 	uint16_t encap_len;
 	uint16_t encap_linktype;
@@ -104,7 +112,6 @@ struct frame {
 	uint32_t both_ack;
 	uint16_t frag_mtu;
 	uint16_t pad2[3];
-	uint8_t buf[];
 };
 
 static inline uint8_t *frame_at(struct frame *f, int64_t off)
@@ -134,6 +141,62 @@ static inline int64_t frame_rel(const struct frame *f, const void *p)
 }
 
 /**
+ * frame_buf() - The frame's own buffer, @f->room bytes
+ */
+static inline uint8_t *frame_buf(struct frame *f)
+{
+	return frame_at(f, f->buf_off);
+}
+
+static inline _Atomic uint32_t *frame_version(struct frame *f)
+{
+	return (_Atomic uint32_t *)(void *)(frame_buf(f) - sizeof(uint32_t));
+}
+
+/**
+ * frame_touch() - Bytes of the frame are about to be changed
+ *
+ * Odd from here to frame_settle(); called again meanwhile, it does nothing.
+ */
+static inline void frame_touch(struct frame *f)
+{
+	_Atomic uint32_t *v = frame_version(f);
+	uint32_t now = atomic_load_explicit(v, memory_order_relaxed);
+
+	if (now & 1)
+		return;
+	atomic_store_explicit(v, now + 1, memory_order_relaxed);
+	/* Release: the bytes change after the word; pairs with a reader's acquire fence. */
+	atomic_thread_fence(memory_order_release);
+}
+
+/**
+ * frame_settle() - They are changed
+ */
+static inline void frame_settle(struct frame *f)
+{
+	_Atomic uint32_t *v = frame_version(f);
+	uint32_t now = atomic_load_explicit(v, memory_order_relaxed);
+
+	if (now & 1)	/* Release: pairs with a reader's acquire of the word. */
+		atomic_store_explicit(v, now + 1, memory_order_release);
+}
+
+/**
+ * frame_move() - Copy a descriptor; bytes and buffer stay where they are
+ */
+static inline void frame_move(struct frame *to, const struct frame *from)
+{
+	int64_t by = frame_rel(to, from);
+
+	*to = *from;
+	to->off += by;
+	to->encap_off += by;
+	to->opt_off += by;
+	to->buf_off += by;
+}
+
+/**
  * frame_drop() - Give a live frame its verdict
  * @reason:	Not REASON_NONE
  * @rule:	Index of the rule, 0 where there is none
@@ -145,7 +208,7 @@ static inline void frame_drop(struct frame *f, enum reason reason, uint32_t rule
 }
 
 /**
- * frame_reset() - Make a frame empty: everything but @room is initial
+ * frame_reset() - Make a frame empty: everything but its buffer is initial
  */
 void frame_reset(struct frame *f) __attribute__((nonnull));
 
@@ -171,6 +234,17 @@ bool frame_own(struct frame *f, size_t tail) __attribute__((nonnull, warn_unused
  * Return: false, with nothing changed, if it does not fit
  */
 bool frame_set(struct frame *f, const void *data, size_t len) __attribute__((nonnull, warn_unused_result));
+
+/**
+ * frame_copy() - Copy a packet and all that is known of it into another frame's own buffer
+ * @tail:	Bytes that must be free behind the packet
+ *
+ * An encapsulation right in front of the packet stays there.
+ *
+ * Return: false, with @to undefined, if its buffer is too small
+ */
+bool frame_copy(struct frame *to, struct frame *from, size_t tail)
+	__attribute__((nonnull, warn_unused_result));
 
 /**
  * frame_parse() - Make @f->pkt valid, if it is not yet

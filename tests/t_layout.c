@@ -107,14 +107,14 @@ static void structs(void)
 	CHECK_STRUCT(frame, FIELD(frame, magic), FIELD(frame, version), FIELD(frame, size),
 		     FIELD(frame, linktype), FIELD(frame, len), FIELD(frame, seq),
 		     FIELD(frame, ts_ns), FIELD(frame, off), FIELD(frame, encap_off),
-		     FIELD(frame, opt_off), FIELD(frame, orig_len), FIELD(frame, encap_len),
-		     FIELD(frame, encap_linktype), FIELD(frame, opt_len), FIELD(frame, room),
+		     FIELD(frame, opt_off), FIELD(frame, buf_off), FIELD(frame, orig_len),
+		     FIELD(frame, encap_len), FIELD(frame, encap_linktype),
+		     FIELD(frame, opt_len), FIELD(frame, room),
 		     FIELD(frame, endpoint), FIELD(frame, attachment), FIELD(frame, cookie),
 		     FIELD(frame, dialect), FIELD(frame, pad), FIELD(frame, flow_hash),
 		     FIELD(frame, pkt), FIELD(frame, verdict), FIELD(frame, marks),
 		     FIELD(frame, rule), FIELD(frame, both_seq), FIELD(frame, both_ack),
-		     FIELD(frame, frag_mtu), FIELD(frame, pad2),
-		     { "buf", offsetof(struct frame, buf), 0 });
+		     FIELD(frame, frag_mtu), FIELD(frame, pad2));
 	CHECK_STRUCT(packet, FIELD(packet, l3), FIELD(packet, l4), FIELD(packet, payload),
 		     FIELD(packet, end), FIELD(packet, frag_id), FIELD(packet, flags),
 		     FIELD(packet, frag_off), FIELD(packet, version), FIELD(packet, proto),

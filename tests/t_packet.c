@@ -189,7 +189,7 @@ static void test_frame(void)
 	f->len = 200;
 	OK(frame_own(f, 500) && !memcmp(frame_data(f), outside + 100, 200) &&
 	   !memcmp(frame_encap(f), outside, 100), "a frame takes packet and encapsulation in");
-	OK(frame_data(f) >= f->buf + FRAME_HEADROOM && frame_data(f) + 700 <= frame_encap(f), "with room");
+	OK(frame_data(f) >= frame_buf(f) + FRAME_HEADROOM && frame_data(f) + 700 <= frame_encap(f), "with room");
 	f->off += 50;
 	f->len -= 50;
 	OK(frame_own(f, 0) && frame_data(f)[0] == 150 && !memcmp(frame_encap(f), outside, 100),
