@@ -153,14 +153,8 @@ static inline _Atomic uint32_t *frame_version(struct frame *f)
 	return (_Atomic uint32_t *)(void *)(frame_buf(f) - sizeof(uint32_t));
 }
 
-/**
- * frame_touch() - Bytes of the frame are about to be changed
- *
- * Odd from here to frame_settle(); called again meanwhile, it does nothing.
- */
-static inline void frame_touch(struct frame *f)
+static inline void version_touch(_Atomic uint32_t *v)
 {
-	_Atomic uint32_t *v = frame_version(f);
 	uint32_t now = atomic_load_explicit(v, memory_order_relaxed);
 
 	if (now & 1)
@@ -170,16 +164,22 @@ static inline void frame_touch(struct frame *f)
 	atomic_thread_fence(memory_order_release);
 }
 
-/**
- * frame_settle() - They are changed
- */
-static inline void frame_settle(struct frame *f)
+static inline void version_settle(_Atomic uint32_t *v)
 {
-	_Atomic uint32_t *v = frame_version(f);
 	uint32_t now = atomic_load_explicit(v, memory_order_relaxed);
 
 	if (now & 1)	/* Release: pairs with a reader's acquire of the word. */
 		atomic_store_explicit(v, now + 1, memory_order_release);
+}
+
+/**
+ * frame_touch() - Bytes of the frame are about to be changed
+ *
+ * Its version is odd until the frame is handed on; called again meanwhile, it does nothing.
+ */
+static inline void frame_touch(struct frame *f)
+{
+	version_touch(frame_version(f));
 }
 
 /**

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ring.h"
+
+#define LINE		64u
+#define SEALS		(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
+
+_Static_assert(sizeof(struct ring_cursor) == 2 * LINE, "neighbouring lines are fetched in pairs");
+_Static_assert(sizeof(struct ring_seat) == LINE, "a line a seat");
+_Static_assert(FRAME_BURST <= 64, "struct ring_pos: a bit a frame");
+
+/* --- the memory file ------------------------------------------------------ */
+
+static size_t file_size(uint32_t entries, uint32_t stride)
+{
+	return sizeof(struct ring_shm) + (size_t)entries * stride;
+}
+
+static bool geometry_ok(uint32_t entries, uint32_t stride)
+{
+	return entries >= 2 * FRAME_BURST && entries <= 1u << 16 && !(entries & (entries - 1)) &&
+	       stride > FRAME_FRONT + FRAME_HEADROOM && stride <= RING_STRIDE_MAX + LINE &&
+	       stride % LINE == 0;
+}
+
+static int map(struct ring *r, uint32_t entries, uint32_t stride)
+{
+	void *mem;
+
+	r->size = file_size(entries, stride);
+	mem = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+	if (mem == MAP_FAILED)
+		return -errno;
+	r->shm = mem;
+	r->entries = entries;
+	r->stride = stride;
+	r->frames = (uint8_t *)mem + sizeof(struct ring_shm);
+	return 0;
+}
+
+static void blank(struct ring *r)
+{
+	memset(r, 0, sizeof(*r));
+	r->fd = -1;
+	for (unsigned k = 0; k < RING_STAGES; k++)
+		r->bell[k] = -1;
+}
+
+/* An odd number of lines: headers at one offset of every page would share a few sets of
+ * the cache */
+static uint32_t spread(uint32_t stride)
+{
+	uint32_t lines = (stride + LINE - 1) / LINE;
+
+	return (lines | 1) * LINE;
+}
+
+int ring_create(struct ring *r, uint32_t entries, uint32_t stride)
+{
+	int err;
+
+	blank(r);
+	stride = spread(stride);
+	if (!geometry_ok(entries, stride))
+		return -EINVAL;
+	r->fd = memfd_create("gwtools-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (r->fd < 0 || ftruncate(r->fd, (off_t)file_size(entries, stride)) ||
+	    fcntl(r->fd, F_ADD_SEALS, SEALS))
+		goto fail;
+	for (unsigned k = 0; k < RING_STAGES; k++) {
+		r->bell[k] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (r->bell[k] < 0)
+			goto fail;
+	}
+	err = map(r, entries, stride);
+	if (err) {
+		errno = -err;
+		goto fail;
+	}
+	r->shm->magic = RING_MAGIC;
+	r->shm->version = RING_VERSION;
+	r->shm->size = sizeof(*r->shm);
+	r->shm->frame_size = sizeof(struct frame);
+	r->shm->entries = entries;
+	r->shm->stride = stride;
+	r->shm->frames_off = sizeof(*r->shm);
+	return 0;
+fail:
+	err = -errno;
+	ring_close(r);
+	return err;
+}
+
+int ring_map(struct ring *r, int fd)
+{
+	struct ring_shm head;
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS), err;
+
+	blank(r);
+	if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st))
+		return -EPROTO;
+	if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
+		return -EPROTO;
+	if (head.magic != RING_MAGIC || head.version != RING_VERSION ||
+	    head.size != sizeof(head) || head.frame_size != sizeof(struct frame) ||
+	    head.frames_off != sizeof(head) || !geometry_ok(head.entries, head.stride) ||
+	    (uint64_t)st.st_size != file_size(head.entries, head.stride))
+		return -EPROTO;
+	r->fd = fd;
+	err = map(r, head.entries, head.stride);
+	if (err)
+		r->fd = -1;
+	return err;
+}
+
+void ring_close(struct ring *r)
+{
+	if (r->shm)
+		munmap(r->shm, r->size);
+	if (r->fd >= 0)
+		close(r->fd);
+	for (unsigned k = 0; k < RING_STAGES; k++)
+		if (r->bell[k] >= 0)
+			close(r->bell[k]);
+	blank(r);
+}
+
+/* --- descriptors ---------------------------------------------------------- */
+
+static struct frame *frame_of(const struct ring *r, uint64_t i)
+{
+	return (struct frame *)(void *)(r->frames + (i & (r->entries - 1)) * r->stride);
+}
+
+static _Atomic uint32_t *version_of(struct frame *f)
+{
+	return (_Atomic uint32_t *)(void *)((uint8_t *)f + FRAME_FRONT - sizeof(uint32_t));
+}
+
+static struct ring_cursor *cursor(const struct ring_pos *p, unsigned k)
+{
+	return &p->ring->shm->cursor[k];
+}
+
+static bool within(int64_t off, uint64_t len, uint64_t end)
+{
+	return off >= (int64_t)FRAME_FRONT && (uint64_t)off <= end && len <= end - (uint64_t)off;
+}
+
+/* Headers as packet_parse() leaves them, in this order and inside the packet */
+static bool headers_ok(const struct packet *p, uint32_t len)
+{
+	uint32_t ip = p->version == 4 ? 20 : 40;
+
+	return (p->version == 4 || p->version == 6) && p->end <= len && p->payload <= p->end &&
+	       p->l4 <= p->payload && p->l3 <= p->l4 && p->l4 - p->l3 >= ip &&
+	       (!(p->flags & PKT_L4) || p->payload - p->l4 >= 8);
+}
+
+/* A private copy of a neighbour's word about a frame: may it be believed? */
+static bool descriptor_ok(const struct frame *f, uint32_t stride)
+{
+	return within(f->off, f->len, stride) &&
+	       (!f->encap_len || (f->encap_len <= ENCAP_MAX &&
+				  within(f->encap_off, f->encap_len, stride))) &&
+	       (!f->opt_len || within(f->opt_off, f->opt_len, stride)) &&
+	       f->dialect < DIALECT_NUM && f->verdict < REASON_NUM &&
+	       (!(f->pkt.flags & PKT_PARSED) || headers_ok(&f->pkt, f->len));
+}
+
+static void shift(struct frame *f, int64_t by)
+{
+	f->off += by;
+	f->encap_off += by;
+	f->opt_off += by;
+	f->buf_off += by;
+}
+
+static bool same(const struct frame *a, const struct frame *b)
+{
+	const char *x = (const char *)a, *y = (const char *)b;
+	uint64_t diff = 0;
+
+	_Static_assert(sizeof(*a) % sizeof(uint64_t) == 0, "compared by words");
+	for (size_t i = 0; i < sizeof(*a); i += sizeof(uint64_t)) {
+		uint64_t v, w;
+
+		memcpy(&v, x + i, sizeof(v));
+		memcpy(&w, y + i, sizeof(w));
+		diff |= v ^ w;
+	}
+	return !diff;
+}
+
+/* --- stages that take ----------------------------------------------------- */
+
+int ring_sit(struct ring_pos *p, struct ring *r, unsigned k)
+{
+	uint64_t taken, above;
+
+	*p = (struct ring_pos){ .ring = r, .k = k };
+	if (!k)
+		return 0;
+	p->done = p->seen = p->rung = ring_upto(r, k);
+	taken = atomic_load_explicit(&cursor(p, k)->taken, memory_order_acquire);
+	above = ring_upto(r, k - 1);
+	if (taken - p->done > FRAME_BURST || above - taken > r->entries)
+		return -EPROTO;
+	return 0;
+}
+
+unsigned ring_recover(struct ring_pos *p)
+{
+	uint64_t taken = atomic_load_explicit(&cursor(p, p->k)->taken, memory_order_acquire);
+	unsigned n = 0;
+
+	for (uint64_t i = p->done; i != taken; i++) {
+		struct frame *f = frame_of(p->ring, i);
+
+		if (!f->verdict) {
+			version_touch(version_of(f));
+			frame_drop(f, REASON_RESTART, 0);
+			n++;
+		}
+		version_settle(version_of(f));
+	}
+	p->done = p->seen = taken;
+	/* Release: the verdicts above; pairs with ring_upto(). */
+	atomic_store_explicit(&cursor(p, p->k)->done, taken, memory_order_release);
+	return n;
+}
+
+void ring_extend(struct ring_pos *p)
+{
+	struct ring_cursor *next = cursor(p, p->k + 1);
+
+	atomic_store_explicit(&next->taken, p->done, memory_order_relaxed);
+	atomic_store_explicit(&next->done, p->done, memory_order_relaxed);
+	/* Release: its cursors; pairs with the head's acquire in room(). */
+	atomic_store_explicit(&p->ring->shm->last, p->k + 1, memory_order_release);
+}
+
+/* One frame into private memory; false: its descriptor lies */
+static bool take_one(struct ring_pos *p, int i)
+{
+	struct frame *f = frame_of(p->ring, p->done + (unsigned)i), *own = &p->own[i];
+
+	*own = *f;
+	own->buf_off = FRAME_FRONT;
+	own->room = p->ring->stride - FRAME_FRONT;
+	if (unlikely(own->verdict)) {
+		p->dead |= 1ull << i;
+		return own->verdict < REASON_NUM;
+	}
+	if (unlikely(!descriptor_ok(own, p->ring->stride)))
+		return false;
+	shift(own, frame_rel(own, f));
+	return true;
+}
+
+int ring_take(struct ring_pos *p, struct frame **f, int max)
+{
+	struct ring_cursor *mine = cursor(p, p->k);
+	uint64_t there = p->seen - p->done;
+	int n;
+
+	if (there < (unsigned)max) {
+		uint64_t seen = ring_upto(p->ring, p->k - 1);
+
+		there = seen - p->done;
+		if (unlikely(there > p->ring->entries || seen < p->seen))
+			return -EPROTO;
+		p->seen = seen;
+	}
+	n = (int)MIN(there, (unsigned)max);
+	if (!n)
+		return 0;
+	atomic_store_explicit(&mine->taken, p->done + (unsigned)n, memory_order_relaxed);
+	/* Release: taken before anything that changes; pairs with ring_recover(). */
+	atomic_thread_fence(memory_order_release);
+	p->dead = 0;
+	for (int i = 0; i < n; i++) {
+		if (unlikely(!take_one(p, i)))
+			return -EPROTO;
+		f[i] = &p->own[i];
+	}
+	p->held = n;
+	return n;
+}
+
+void ring_put(struct ring_pos *p)
+{
+	for (int i = 0; i < p->held; i++) {
+		struct frame *own = &p->own[i], *f = frame_of(p->ring, p->done + (unsigned)i);
+
+		if (p->dead >> i & 1)
+			continue;
+		shift(own, -frame_rel(own, f));
+		if (!same(own, f)) {
+			version_touch(version_of(f));
+			*f = *own;
+		}
+		version_settle(version_of(f));
+	}
+	p->done += (unsigned)p->held;
+	p->held = 0;
+	/* Release: the frames; pairs with ring_upto(). */
+	atomic_store_explicit(&cursor(p, p->k)->done, p->done, memory_order_release);
+}
+
+/* --- the head ------------------------------------------------------------- */
+
+/* How far the head may go, by what is free now; false: somebody's cursor lies */
+static bool look_free(struct ring_pos *p)
+{
+	const struct ring_shm *shm = p->ring->shm;
+	uint32_t last, again;
+	uint64_t done;
+
+	do {
+		/* Acquire: pairs with ring_extend(). */
+		last = atomic_load_explicit(&shm->last, memory_order_acquire);
+		if (unlikely(last >= RING_STAGES))
+			return false;
+		done = last ? ring_upto(p->ring, last) : p->done;
+		again = atomic_load_explicit(&shm->last, memory_order_acquire);
+	} while (unlikely(last != again));
+	if (unlikely(p->done - done > p->ring->entries))
+		return false;
+	p->seen = done;
+	return true;
+}
+
+int ring_reserve(struct ring_pos *p, struct frame **f, int max)
+{
+	uint64_t room = p->seen + p->ring->entries - p->done;
+	int n;
+
+	if (room < (unsigned)max) {
+		if (unlikely(!look_free(p)))
+			return -EPROTO;
+		room = p->seen + p->ring->entries - p->done;
+	}
+	n = (int)MIN(room, (unsigned)max);
+	for (int i = 0; i < n; i++) {
+		struct frame *own = &p->own[i];
+
+		own->buf_off = frame_rel(own, frame_of(p->ring, p->done + (unsigned)i)) + FRAME_FRONT;
+		own->room = p->ring->stride - FRAME_FRONT;
+		frame_reset(own);
+		f[i] = own;
+	}
+	p->held = n;
+	return n;
+}
+
+void ring_publish(struct ring_pos *p, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct frame *own = &p->own[i], *f = frame_of(p->ring, p->done + (unsigned)i);
+
+		shift(own, -frame_rel(own, f));
+		version_touch(version_of(f));
+		*f = *own;
+		version_settle(version_of(f));
+	}
+	p->done += (unsigned)n;
+	p->held = 0;
+	/* Release: the frames; pairs with ring_upto(). */
+	atomic_store_explicit(&cursor(p, 0)->done, p->done, memory_order_release);
+}
+
+/* --- sleep ---------------------------------------------------------------- */
+
+/* What a sleeper waits for, in its cursor's asleep */
+enum { AWAKE, WANTS_ENTRIES, WANTS_HALF, WANTS_ALL };
+
+void ring_ring(const struct ring *r, unsigned k)
+{
+	uint64_t one = 1;
+
+	if (r->bell[k] >= 0 && write(r->bell[k], &one, sizeof(one)) < 0)
+		return;		/* full: it rings already */
+}
+
+/* Is a sleeper's wish fulfilled when so many entries are in use? */
+static bool fulfilled(const struct ring *r, uint32_t wish, uint64_t used)
+{
+	return wish == WANTS_HALF ? used <= r->entries / 2 : wish == WANTS_ALL && !used;
+}
+
+void ring_wake(struct ring_pos *p)
+{
+	const struct ring *r = p->ring;
+	_Atomic uint32_t *asleep;
+	uint32_t last, wish;
+
+	if (p->rung == p->done)
+		return;
+	p->rung = p->done;
+	/* Full: our cursor before its word; pairs with ring_doze(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	last = atomic_load_explicit(&r->shm->last, memory_order_relaxed);
+	if (p->k < last && p->k + 1 < RING_STAGES) {
+		asleep = &r->shm->cursor[p->k + 1].asleep;
+		if (atomic_load_explicit(asleep, memory_order_relaxed) &&
+		    atomic_exchange_explicit(asleep, AWAKE, memory_order_relaxed))
+			ring_ring(r, p->k + 1);
+		return;
+	}
+	asleep = &r->shm->cursor[0].asleep;
+	wish = p->k ? atomic_load_explicit(asleep, memory_order_relaxed) : AWAKE;
+	if (wish && fulfilled(r, wish, ring_upto(r, 0) - p->done) &&
+	    atomic_exchange_explicit(asleep, AWAKE, memory_order_relaxed))
+		ring_ring(r, 0);
+}
+
+bool ring_doze(struct ring_pos *p, bool all)
+{
+	uint32_t wish = p->k ? WANTS_ENTRIES : all ? WANTS_ALL : WANTS_HALF;
+
+	atomic_store_explicit(&cursor(p, p->k)->asleep, wish, memory_order_relaxed);
+	/* Full: our word before the other's cursor; pairs with ring_wake(). */
+	atomic_thread_fence(memory_order_seq_cst);
+	p->asleep = true;
+	if (p->k ? ring_upto(p->ring, p->k - 1) == p->done :
+	    look_free(p) && !fulfilled(p->ring, wish, p->done - p->seen))
+		return true;
+	ring_rise(p);
+	return false;
+}
+
+void ring_rise(struct ring_pos *p)
+{
+	uint64_t count;
+
+	if (!p->asleep)
+		return;
+	p->asleep = false;
+	atomic_store_explicit(&cursor(p, p->k)->asleep, AWAKE, memory_order_relaxed);
+	while (read(p->ring->bell[p->k], &count, sizeof(count)) < 0 && errno == EINTR)
+		;
+}
+
+bool ring_idle(const struct ring *r)
+{
+	uint32_t last = atomic_load_explicit(&r->shm->last, memory_order_acquire);
+
+	return !last || last >= RING_STAGES || ring_upto(r, last) == ring_upto(r, 0);
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ring.h - Packets in memory that neighbours share: they stay where they are, cursors move
+ *
+ * Theory of operation
+ *
+ * A segment is a head and the stages behind it, numbered 0, 1, 2 ... last.  The head
+ * makes one memory file: N frames, and for each stage two cursors that run from 0 up and
+ * never back.  Entry i lies in frame i mod N.
+ *
+ *	done[k]		stage k has done with all entries below
+ *	taken[k]	it works on those from done[k] up to here: its burst
+ *
+ *	     done[last]   done[2]      done[1]        done[0]
+ *	 free |  of stage 3  |  of stage 2 |  of stage 1  |  free: the head writes here
+ *	 -----+--------------+-------------+--------------+------------------> entries
+ *
+ * Entry i belongs to stage k while done[k] <= i < done[k-1]; the head may write while it
+ * is below done[last] + N.  Order, ownership and freeing ARE the cursors: there is no
+ * list of free frames, no way back, nothing that can leak.  Each cursor has one writer.
+ *
+ * A burst: taken = done + n, work in place, done += n.  A packet that is dropped stays an
+ * entry, with its verdict: later stages skip it, the last one frees it.
+ *
+ * Memory order.  done is stored with release and read with acquire, so who sees the
+ * cursor sees the frames below it.  taken is stored before the first byte of the burst
+ * changes (a release fence behind it): whatever a stage that died had changed lies below
+ * the taken that its successor reads.  last grows with release after the new stage's
+ * cursors were set; the head reads last again after done[last], for a stage that joined
+ * in between has a smaller done than the one that was last.
+ *
+ * Sleep.  A stage that finds nothing says so (asleep = 1), looks once more behind a full
+ * fence, and sleeps in its one poll() on its doorbell, an eventfd.  Who moves a cursor
+ * looks, behind a full fence as well, whether the one that waits for it sleeps: one of
+ * the two sees the other.  A doorbell may ring in vain, and a stage that dies between
+ * cursor and doorbell leaves a sleeper: its successor rings once, whatever it finds.
+ *
+ * Crash.  A stage's successor, which holds the lock on its seat, turns the entries from
+ * done to taken into drops with reason "restart" and goes on behind them: a packet is
+ * never worked on twice.  The head has no successor: the segment ends with it.
+ *
+ * Trust.  Neighbours may be wrong or hostile.  Geometry is checked once and kept in
+ * private memory; the memory file is sealed against a change of size.  A cursor that goes
+ * back or too far is -EPROTO.  A stage works on a private copy of each descriptor, every
+ * offset and length of which was checked; only the packets' bytes are read where
+ * others could still change them.
+ *
+ * Seats.  Who sits where is told by a state word per stage, apart from the cursors:
+ * joining and leaving is ringlink.h's business.
+ */
+#ifndef GW_RING_H
+#define GW_RING_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "frame.h"
+
+#define RING_MAGIC	0x474e5257u	/* "WRNG" */
+#define RING_VERSION	1u
+#define RING_STAGES	16u		/* the head included */
+#define RING_ENTRIES	512u		/* frames of a segment: bounds what may queue */
+#define RING_STRIDE	10304u		/* bytes a frame: any packet of MTU 9001, with room */
+#define RING_STRIDE_MAX	(1u << 20)
+#define RING_NONCE	16u		/* bytes of a segment's secret */
+
+/**
+ * enum ring_state - Of a seat
+ * @RING_EMPTY:		Nobody sat here yet
+ * @RING_SEATED:	A stage is attached
+ * @RING_VACANT:	It is gone without a word: a successor may come
+ * @RING_LEFT:		It is done with the ring: nothing comes beyond its done
+ */
+enum ring_state { RING_EMPTY, RING_SEATED, RING_VACANT, RING_LEFT };
+
+/**
+ * struct ring_cursor - What moves with every burst; a pair of cache lines each
+ */
+struct ring_cursor {
+	_Atomic uint64_t taken;
+	_Atomic uint64_t done;
+	_Atomic uint32_t asleep;
+	uint32_t pad[27];
+};
+
+/**
+ * struct ring_seat - What changes when stages come and go
+ * @state:	enum ring_state
+ * @gen:	Counts those who sat down here
+ * @nonce:	Of the process that sits here, as in its hello
+ * @before:	Packets it had sent by stream before its output became the ring
+ * @refused:	1 + uid of a reader that was refused because of it; 0: none
+ */
+struct ring_seat {
+	_Atomic uint32_t state;
+	_Atomic uint32_t gen;
+	_Atomic uint64_t nonce;
+	_Atomic uint64_t before;
+	_Atomic uint64_t refused;
+	uint32_t pad[8];
+};
+
+/**
+ * struct ring_shm - The memory file
+ * @size:	Of this header; frames follow at @frames_off
+ * @frame_size:	sizeof(struct frame)
+ * @entries:	A power of two
+ * @last:	Stage that frees entries
+ */
+struct ring_shm {
+	uint32_t magic;
+	uint32_t version;
+	uint32_t size;
+	uint32_t frame_size;
+	uint32_t entries;
+	uint32_t stride;
+	uint32_t frames_off;
+	uint32_t pad;
+	uint32_t pad2[24];
+	_Atomic uint32_t last;
+	uint32_t pad3[31];
+	struct ring_cursor cursor[RING_STAGES];
+	struct ring_seat seat[RING_STAGES];
+};
+
+/**
+ * struct ring - A segment, mapped
+ * @shm:	Shared
+ * @entries, @stride, @frames:	As checked when it was mapped
+ * @fd:		Of the memory file
+ * @bell:	Doorbells (eventfd), one a stage; -1: none
+ */
+struct ring {
+	struct ring_shm *shm;
+	uint8_t *frames;
+	uint32_t entries;
+	uint32_t stride;
+	size_t size;
+	int fd;
+	int bell[RING_STAGES];
+};
+
+/**
+ * struct ring_pos - One stage's place in a segment
+ * @k:		Its number; 0: the head
+ * @done:	As last stored
+ * @seen:	Upstream's done (head: the last stage's), as last read
+ * @held:	Frames of the burst at hand
+ * @dead:	Bit i: own[i] had its verdict before we took it
+ * @rung:	done when a doorbell was last thought of
+ * @own:	Private descriptors
+ */
+struct ring_pos {
+	struct ring *ring;
+	unsigned k;
+	uint64_t done;
+	uint64_t seen;
+	uint64_t rung;
+	uint64_t dead;
+	int held;
+	bool asleep;
+	struct frame own[FRAME_BURST];
+};
+
+/**
+ * ring_create() - Make a segment and its doorbells
+ * @entries:	A power of two, at least 2 * FRAME_BURST
+ * @stride:	Bytes a frame, rounded up; at most RING_STRIDE_MAX
+ *
+ * Return: 0 or -errno
+ */
+int ring_create(struct ring *r, uint32_t entries, uint32_t stride) __attribute__((nonnull));
+
+/**
+ * ring_map() - Map a segment that was made elsewhere
+ * @fd:		Memory file; owned by @r on success
+ *
+ * Doorbells are the caller's to fill in.  Return: 0; -EPROTO if it is not what it should be
+ * or may still change its size; -errno
+ */
+int ring_map(struct ring *r, int fd) __attribute__((nonnull));
+
+/**
+ * ring_close() - Unmap, close file and doorbells
+ */
+void ring_close(struct ring *r) __attribute__((nonnull));
+
+/**
+ * ring_sit() - Take seat @k from where its cursors stand
+ *
+ * Return: 0; -EPROTO if they cannot be right
+ */
+int ring_sit(struct ring_pos *p, struct ring *r, unsigned k) __attribute__((nonnull));
+
+/**
+ * ring_recover() - Turn what a predecessor had in hand into drops with reason "restart"
+ *
+ * Return: how many packets these were
+ */
+unsigned ring_recover(struct ring_pos *p) __attribute__((nonnull));
+
+/**
+ * ring_extend() - Let stage @p->k + 1 be the last one, from @p->done on
+ *
+ * Only whoever is the last one, between two bursts.
+ */
+void ring_extend(struct ring_pos *p) __attribute__((nonnull));
+
+/**
+ * ring_take() - Next burst of a stage that is not the head
+ * @f:		Written: @max pointers at most, to private descriptors, some with a verdict
+ *		already; until ring_put()
+ * @max:	At most FRAME_BURST
+ *
+ * Return: how many; 0: nothing there; -EPROTO: a neighbour broke the rules
+ */
+int ring_take(struct ring_pos *p, struct frame **f, int max) __attribute__((nonnull));
+
+/**
+ * ring_put() - Done with the burst taken: it belongs to the next stage
+ *
+ * Rings nobody: ring_wake().
+ */
+void ring_put(struct ring_pos *p) __attribute__((nonnull));
+
+/**
+ * ring_reserve() - Empty frames for the head to fill
+ *
+ * Return: how many; 0: the ring is full; -EPROTO
+ */
+int ring_reserve(struct ring_pos *p, struct frame **f, int max) __attribute__((nonnull));
+
+/**
+ * ring_publish() - The first @n frames reserved are filled
+ */
+void ring_publish(struct ring_pos *p, int n) __attribute__((nonnull));
+
+/**
+ * ring_wake() - Ring whoever waits for what @p moved since the last call, if it sleeps
+ */
+void ring_wake(struct ring_pos *p) __attribute__((nonnull));
+
+/**
+ * ring_wake_due() - Has so much moved that the next stage should start now?
+ */
+static inline bool ring_wake_due(const struct ring_pos *p)
+{
+	return p->done - p->rung >= p->ring->entries / 4;
+}
+
+/**
+ * ring_doze() - About to sleep: say so, and look once more
+ * @all:	The head waits until the ring is empty, else until half of it is: a stage that
+ *		filled it is not woken for a single frame
+ *
+ * Return: false: what it waits for is there, don't sleep
+ */
+bool ring_doze(struct ring_pos *p, bool all) __attribute__((nonnull));
+
+/**
+ * ring_rise() - Awake again, for whatever reason
+ */
+void ring_rise(struct ring_pos *p) __attribute__((nonnull));
+
+/**
+ * ring_ring() - Ring stage @k's doorbell, asleep or not
+ */
+void ring_ring(const struct ring *r, unsigned k) __attribute__((nonnull));
+
+/**
+ * ring_upto() - done of stage @k, as it is now
+ */
+static inline uint64_t ring_upto(const struct ring *r, unsigned k)
+{
+	/* Acquire: pairs with the release in ring_put(), ring_publish(). */
+	return atomic_load_explicit(&r->shm->cursor[k].done, memory_order_acquire);
+}
+
+/**
+ * ring_idle() - Has every stage done with everything the head published?
+ */
+bool ring_idle(const struct ring *r) __attribute__((nonnull));
+
+static inline enum ring_state ring_state(const struct ring *r, unsigned k)
+{
+	/* Acquire: who sees RING_LEFT sees the last done; pairs with ring_set_state(). */
+	return (enum ring_state)atomic_load_explicit(&r->shm->seat[k].state, memory_order_acquire);
+}
+
+static inline void ring_set_state(struct ring *r, unsigned k, enum ring_state s)
+{
+	/* Release: pairs with ring_state(). */
+	atomic_store_explicit(&r->shm->seat[k].state, (uint32_t)s, memory_order_release);
+}
+
+#endif /* GW_RING_H */
