@@ -4,7 +4,7 @@
 STAGES  := gwcap gwdecap gwfilter gwmangle gwinject gwtee gwhealth gwsim
 # A program is built as soon as its main file is there.
 MAINS   := $(wildcard $(foreach s,$(STAGES),$s/$s.c))
-PKGS    := libpcap libnl-3.0 libnl-route-3.0 libnl-nf-3.0 libsodium libzmq libpcre2-8 libmicrohttpd jansson
+PKGS    := libpcap libnl-3.0 libnl-route-3.0 libnl-nf-3.0 libsodium libzmq libpcre2-8 libmicrohttpd jansson libbpf
 
 PREFIX  ?= /usr/local
 BINDIR  ?= $(PREFIX)/bin

@@ -20,10 +20,11 @@
 #define TIME_MAX_MS	600000u
 #define WAIT_MS		10000u
 #define FLOWS_MAX	65536u
+#define LIVE_RATE	100000u	/* what a socket sends with little of a CPU */
 #define TRIALS		8u	/* halvings of the span in which the rate is looked for */
 
 enum { OPT_RATE = OPT_LONG, OPT_SIZE, OPT_FLOWS, OPT_TIME, OPT_COUNT, OPT_FIND_MAX,
-       OPT_CPU, OPT_JSON, OPT_TSV, OPT_WAIT };
+       OPT_SEND, OPT_CPU, OPT_JSON, OPT_TSV, OPT_WAIT };
 
 static const struct opt load_opts[] = {
 	{ "appliance", 'a', "CMD", "run CMD by sh in a network namespace of its own, on eth0" },
@@ -37,6 +38,8 @@ static const struct opt load_opts[] = {
 	{ "find-max", OPT_FIND_MAX, "PERCENT",
 	  "find the highest rate that loses no more than this" },
 	{ "wait", OPT_WAIT, "TIME", "for the appliance to start (10s)" },
+	{ "send", OPT_SEND, "HOW", "live: the kernel makes the packets; socket; or auto: live where\n"
+	  "high rates need it and it is possible" },
 	{ "cpu", OPT_CPU, "N", "run the generator, not the appliance, on this CPU" },
 	{ "json", OPT_JSON, NULL, "print JSON" },
 	{ "tsv", OPT_TSV, NULL, "print names and values, tab-separated" },
@@ -51,6 +54,16 @@ static double percent(const char *arg)
 	if (end == arg || (*end && strcmp(end, "%") != 0) || !(v >= 0 && v <= 100))
 		die_usage("--find-max '%s': not a share in percent", arg);
 	return v;
+}
+
+static enum load_send send_how(const char *arg)
+{
+	static const char *const how[] = { "auto", "live", "socket" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(how); i++)
+		if (!strcmp(arg, how[i]))
+			return i;
+	die_usage("--send '%s': not one of auto, live, socket", arg);
 }
 
 static unsigned bounded_ms(const char *arg)
@@ -81,6 +94,7 @@ static void set(void *ctx, int ch, const char *arg)
 	case OPT_COUNT: c->count = opt_u64("count", arg, 1, UINT32_MAX); break;
 	case OPT_FIND_MAX: c->find_loss = percent(arg); break;
 	case OPT_WAIT: c->wait_ms = (unsigned)opt_ms("wait", arg); break;
+	case OPT_SEND: c->send = send_how(arg); break;
 	case OPT_CPU: c->cpu = (int)opt_u64("cpu", arg, 0, CPU_SETSIZE - 1); break;
 	case OPT_JSON: c->form = LOAD_JSON; break;
 	case OPT_TSV: c->form = LOAD_TSV; break;
@@ -139,6 +153,25 @@ static bool find_max(struct load *l, const struct load_conf *c, struct load_resu
 	return going;
 }
 
+/* false: packets cannot be made as was asked for */
+static bool choose_send(struct load *l, const struct load_conf *c)
+{
+	const char *why = "the appliance is not our own";
+
+	if (c->send == LOAD_SOCKET ||
+	    (c->send == LOAD_AUTO && (!c->appliance || (c->find_loss < 0 && c->rate &&
+							c->rate <= LIVE_RATE))))
+		return true;
+	errno = EOPNOTSUPP;
+	if (c->appliance && load_go_live(l, &why))
+		return true;
+	if (c->send == LOAD_LIVE)
+		log_error("--send live: %s: %m", why);
+	else
+		log_notice("packets are sent by a socket, and slowly: %s: %m", why);
+	return c->send == LOAD_AUTO;
+}
+
 static int load_measure(struct target *t, const struct load_conf *c)
 {
 	struct load *l = load_new(t, c->flows, c->size);
@@ -150,6 +183,8 @@ static int load_measure(struct target *t, const struct load_conf *c)
 		die("out of memory");
 	if (c->size + 68 > t->mtu) {
 		log_error("%u bytes do not fit the MTU of %u", c->size, t->mtu);
+	} else if (!choose_send(l, c)) {
+		status = EXIT_RUNTIME;
 	} else if (!load_wake(l, c->wait_ms)) {
 		log_error(target_stopped(t) ? "stopped by a signal" :
 			  "nothing comes back from the appliance");

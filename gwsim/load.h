@@ -8,6 +8,7 @@
  * and outer source port of its own.  Its payload says whose it is, its number in the
  * flow and when it was sent; so what comes back tells loss, order, duplicates and
  * latency by itself.  One thread sends what is due, in bursts, and takes what came.
+ * High rates are beyond what a socket sends: then the kernel makes the packets.
  * Time stamps of arrival are the kernel's.
  */
 #ifndef GW_LOAD_H
@@ -23,6 +24,7 @@
 #define LOAD_BUCKETS	(40u * LOAD_SUB)
 
 enum load_form { LOAD_TEXT, LOAD_JSON, LOAD_TSV };
+enum load_send { LOAD_AUTO, LOAD_LIVE, LOAD_SOCKET };
 
 /**
  * struct load_conf - What was asked for
@@ -31,6 +33,7 @@ enum load_form { LOAD_TEXT, LOAD_JSON, LOAD_TSV };
  * @count:	Stop after so many; 0: by time
  * @find_loss:	Find the highest rate that loses at most this share, in percent; below
  *		zero: no
+ * @send:	How packets are made
  * @cpu:	-1: any
  */
 struct load_conf {
@@ -43,6 +46,7 @@ struct load_conf {
 	unsigned time_ms;
 	uint64_t count;
 	double find_loss;
+	enum load_send send;
 	int cpu;
 	unsigned wait_ms;
 	enum load_form form;
@@ -53,6 +57,7 @@ struct load_conf {
  * @refused:	Packets that the sending device had no room for; not in @sent
  * @overrun:	Came back, but faster than we read them: neither received nor lost
  * @changed:	Came back with another encapsulation than they were sent with
+ * @live:	The kernel made the packets
  * @bucket:	Latencies, logarithmic
  */
 struct load_result {
@@ -68,6 +73,7 @@ struct load_result {
 	uint64_t rate;
 	unsigned size;
 	unsigned flows;
+	bool live;
 	uint32_t bucket[LOAD_BUCKETS];
 };
 
@@ -79,6 +85,14 @@ struct load;
  */
 struct load *load_new(struct target *t, unsigned flows, unsigned size) __attribute__((nonnull));
 void load_free(struct load *l);
+
+/**
+ * load_go_live() - From now on let the kernel make the packets (load_live.h)
+ * @why:	What could not be done, if so; errno is set
+ *
+ * Only for an appliance of our own.  Return: done
+ */
+bool load_go_live(struct load *l, const char **why) __attribute__((nonnull));
 
 /**
  * load_wake() - Send a packet now and then until one comes back

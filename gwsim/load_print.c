@@ -39,7 +39,7 @@ struct value {
 	bool whole;
 };
 
-#define VALUES 18
+#define VALUES 19
 
 static void values(const struct load_result *r, struct value *v)
 {
@@ -48,6 +48,7 @@ static void values(const struct load_result *r, struct value *v)
 		{ "rate_pps", (double)r->rate, true },
 		{ "size", r->size, true },
 		{ "flows", r->flows, true },
+		{ "live", r->live, true },
 		{ "seconds", r->seconds, false },
 		{ "sent", (double)r->sent, true },
 		{ "received", (double)r->received, true },

@@ -10,11 +10,13 @@
 #include <string.h>
 #include <time.h>
 
+#include "../gwcap/ingress.h"
 #include "geneve.h"
+#include "load_live.h"
 #include "log.h"
 #include "wire.h"
 
-#define HEAD_LEN	(CRAFT_OUTER + 24u)	/* all of a packet that differs between packets */
+#define HEAD_LEN	LIVE_HEAD	/* all of a packet that differs between packets */
 #define AT_MAGIC	CRAFT_OUTER
 #define AT_FLOW		(CRAFT_OUTER + 4u)
 #define AT_SEQ		(CRAFT_OUTER + 8u)
@@ -22,7 +24,8 @@
 #define AT_UDP		34u
 #define AT_INNER	82u
 #define RECEIVE_MAX	512u		/* received between two bursts sent */
-#define RING_SIZE	(64u << 20)
+#define RING_FRAMES	8192u
+#define RING_HEAD	256u
 #define IDLE_US		200u		/* longest sleep while sending */
 #define LINGER_NS	200000000ull	/* without a packet: nothing is on its way any more */
 #define LINGER_MAX_NS	2000000000ull
@@ -51,6 +54,8 @@ struct load {
 	uint32_t magic;
 	uint8_t *frames;
 	struct iovec iov[PORT_BURST];
+	struct live *live;	/* NULL: by the socket */
+	struct ingress drop;	/* what came back is of no use to the kernel's own stack */
 };
 
 static uint64_t clock_ns(clockid_t id)
@@ -89,6 +94,12 @@ static void flow_build(struct load *l, unsigned i, uint8_t *pkt)
 	memcpy(l->flow[i].head, pkt, HEAD_LEN);
 }
 
+bool load_go_live(struct load *l, const char **why)
+{
+	l->live = live_open(&l->t->site, l->frames, l->len, why);
+	return l->live;
+}
+
 struct load *load_new(struct target *t, unsigned flows, unsigned size)
 {
 	struct load *l = calloc(1, sizeof(*l));
@@ -110,8 +121,11 @@ struct load *load_new(struct target *t, unsigned flows, unsigned size)
 		memcpy(l->frames + (size_t)i * CRAFT_MAX, l->frames, l->len);
 		l->iov[i] = (struct iovec){ l->frames + (size_t)i * CRAFT_MAX, l->len };
 	}
-	/* Room for what comes while something else has the CPU */
-	err = port_resize(t->port, RING_SIZE, l->len);
+	/* That work would be done on the appliance's CPU.  Not on others' interfaces */
+	if (t->own && ingress_open(&l->drop, t->site.dev, GENEVE_PORT))
+		log_debug("%s: no drop rule", t->site.dev);
+	/* Room for what comes while something else has the CPU; more would not fit its cache */
+	err = port_resize(l->t->port, RING_FRAMES * (size_t)(l->len + RING_HEAD), l->len);
 	if (err)
 		die("receive ring: %s", strerror(-err));
 	return l;
@@ -121,6 +135,8 @@ void load_free(struct load *l)
 {
 	if (!l)
 		return;
+	live_close(l->live);
+	ingress_close(&l->drop);
 	free(l->flow);
 	free(l->frames);
 	free(l);
@@ -135,14 +151,14 @@ static void send_burst(struct load *l, unsigned n, struct load_result *r)
 
 	for (unsigned i = 0; i < n; i++) {
 		struct load_flow *f = &l->flow[l->at];
-		uint8_t *p = l->iov[i].iov_base;
+		uint8_t *p = l->live ? live_head(l->live, i) : l->iov[i].iov_base;
 
 		memcpy(p, f->head, HEAD_LEN);
 		put64(p + AT_SEQ, f->next++);
 		put64(p + AT_TIME, now);
 		l->at = l->at + 1 == l->nflows ? 0 : l->at + 1;
 	}
-	sent = port_send(l->t->port, l->iov, n);
+	sent = l->live ? live_send(l->live, n) : port_send(l->t->port, l->iov, n);
 	r->sent += sent;
 	r->refused += n - sent;
 }
@@ -234,16 +250,17 @@ static void nap(struct load *l, uint64_t us)
 }
 
 /* How many packets are due now: all that the rate has earned, a burst at most */
-static unsigned due(uint64_t rate, uint64_t elapsed_ns, uint64_t count, uint64_t tried)
+static unsigned due(const struct load *l, uint64_t elapsed_ns, uint64_t count, uint64_t tried,
+		    uint64_t rate)
 {
-	uint64_t n = PORT_BURST;
+	uint64_t n = l->live ? LIVE_BURST : PORT_BURST;
 
 	if (rate)
 		n = (uint64_t)((double)elapsed_ns * (double)rate / 1e9) + 1;
 	n = rate && n > tried ? n - tried : rate ? 0 : n;
 	if (count)
 		n = MIN(n, count - MIN(count, tried));
-	return (unsigned)MIN(n, PORT_BURST);
+	return (unsigned)MIN(n, rate ? PORT_BURST : n);
 }
 
 static void linger(struct load *l, struct load_result *r)
@@ -261,9 +278,19 @@ static void linger(struct load *l, struct load_result *r)
 		;
 }
 
+/* The socket says what the device refused; of live frames its counter does */
+static void count_refused(struct load *l, uint64_t before, struct load_result *r)
+{
+	uint64_t n = l->live ? MIN(live_refused(l->live) - before, r->sent) : 0;
+
+	r->sent -= n;
+	r->refused += n;
+}
+
 bool load_run(struct load *l, uint64_t rate, unsigned time_ms, uint64_t count,
 	      struct load_result *r)
 {
+	uint64_t refused = l->live ? live_refused(l->live) : 0;
 	uint64_t start = clock_ns(CLOCK_MONOTONIC), now = start, end, lost, check = start;
 	bool stopped = false;
 
@@ -274,7 +301,7 @@ bool load_run(struct load *l, uint64_t rate, unsigned time_ms, uint64_t count,
 	     now = clock_ns(CLOCK_MONOTONIC)) {
 		/* What the device refused is not made up for: the rate is that of trying */
 		uint64_t tried = r->sent + (rate ? r->refused : 0);
-		unsigned n = due(rate, now - start, count, tried), got;
+		unsigned n = due(l, now - start, count, tried, rate), got;
 
 		if (count && tried >= count)
 			break;
@@ -289,12 +316,14 @@ bool load_run(struct load *l, uint64_t rate, unsigned time_ms, uint64_t count,
 		}
 	}
 	r->seconds = (double)(now - start) / 1e9;
+	count_refused(l, refused, r);
 	linger(l, r);
 	port_losses(l->t->port);
 	r->overrun = l->t->port->lost - lost;
 	r->rate = rate;
 	r->size = l->size;
 	r->flows = l->nflows;
+	r->live = l->live;
 	return !stopped;
 }
 

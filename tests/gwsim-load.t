@@ -49,7 +49,31 @@ def test_count():
 
 def test_max():
     _, v = load("--rate", "max", "--time", "300ms", "--json")
-    ok(v["received"] > 300 and v["overrun"] == 0, "as fast as it goes: all that came is read", v)
+    ok(300 < v["received"] <= v["sent"] - v["overrun"], "as fast as it goes", v)
+
+
+def test_send():
+    r, v = load("--send", "live", "--rate", "2000", "--count", "600", "--json", "--flows", "7")
+    if r.returncode == 1 and "--send live: load an XDP program: Operation not permitted" in r.stderr:
+        ok(True, "packets made by the kernel # SKIP the kernel does not let us")
+        return
+    ok(v["sent"] == v["received"] == 600 and v["live"] == 1, "packets made by the kernel",
+       r.stdout + r.stderr)
+    ok(v["out_of_order"] == v["duplicates"] == v["changed"] == 0, "nothing wrong with them", v)
+    _, v = load("--send", "live", "--rate", "2000", "--count", "600", "--json", fault="load-loss")
+    ok(2 <= v["loss_percent"] <= 8, "one in twenty of them lost: seen as loss", v)
+    _, v = load("--send", "live", "--rate", "2000", "--count", "600", "--json",
+                fault="no-duplicates")
+    ok(v["duplicates"] >= 500, "sent twice: seen as duplicates", v)
+    _, v = load("--rate", "max", "--time", "300ms", "--json")
+    ok(v["live"] == 1 and v["received"] > 300, "the kernel makes them where the rate is high", v)
+    _, v = load("--send", "socket", "--rate", "max", "--time", "300ms", "--json")
+    ok(v["live"] == 0 and v["received"] > 300, "unless told otherwise", v)
+    r, v = load("--rate", "max", "--time", "100ms", "--size", "8500", "--json")
+    ok(v["live"] == 0 and v["received"] > 10 and r.stderr.count("by a socket") == 1,
+       "too large for that: by a socket, and says so once", r.stdout + r.stderr)
+    r, _ = load("--send", "live", "--count", "10", "--size", "8500")
+    ok(r.returncode == 1 and "--send live" in r.stderr, "... or an error if asked for", r.stderr)
 
 
 def test_faults():
@@ -69,11 +93,14 @@ def test_usage():
     ok(subprocess.run([GWSIM, "load"], capture_output=True).returncode == 2, "no appliance: usage")
     r, _ = load("--time", "11m")
     ok(r.returncode == 2, "more than ten minutes: usage")
+    r, _ = load("--send", "pigeon")
+    ok(r.returncode == 2 and "'pigeon'" in r.stderr, "no such way to send: usage", r.stderr)
 
 
 test_right()
 test_count()
 test_max()
+test_send()
 test_faults()
 test_usage()
 print(f"1..{count}")
