@@ -20,7 +20,7 @@ static const struct opt options[] = {
 	{ "peer", OPT_PEER, "CIDR|auto", "take packets from these senders only (repeatable);\n"
 	  "auto: the subnets of IFACE's own IPv4 addresses" },
 	{ "count", 'c', "COUNT", "end after so many packets" },
-	{ "buffer-size", 'B', "KIB", "size of the kernel's capture buffer (32768)" },
+	{ "buffer-size", 'B', "KIB", "size of the kernel's capture buffer (16384)" },
 	{ "no-drop-rule", OPT_NO_DROP_RULE, NULL,
 	  "do not keep the kernel from answering the packets" },
 	{ "fix-offloads", OPT_FIX_OFFLOADS, NULL,

@@ -1,35 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <net/ethernet.h>
+#include <net/if_arp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#include <linux/if_packet.h>
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
-#include <pcap/pcap.h>
 
+#include "capfilter.h"
 #include "clock.h"
 #include "iface.h"
 #include "ifacerx.h"
 #include "log.h"
+#include "pktring.h"
 
-/*
- * Slots of the ring have one size.  SNAPLEN holds jumbo frames and, with the
- * kernel's headers, fits 16 KiB; only interfaces with a larger MTU take more.
- */
-#define SNAPLEN		16000u
-#define SNAPLEN_MAX	FRAME_DATA_MAX
 #define LINK_ROOM	64u	/* link-layer header and tags */
+#define MTU_ROOM	9216u	/* slots hold that much, should the MTU grow later */
+#define MACS		12u	/* a VLAN tag stands behind them */
 #define NS		1000000000u
-#define ERRORS_MAX	100u	/* between two ticks; down or gone, there is one a tick */
 
 struct ifacerx {
 	struct rx rx;
 	const char *name;
-	pcap_t *pcap;
+	struct pktring ring;
 	struct nl_sock *route;
 	struct ingress ingress;
 	bool drop_rule;
@@ -37,58 +33,84 @@ struct ifacerx {
 	bool gone;		/* it is not there now */
 	bool dead;		/* it cannot be captured from any more */
 	struct frame **pool;	/* for recv: made when it is first called */
-	uint32_t snaplen;
-	struct frame **burst;	/* during fill: the caller's frames */
-	int nburst;
+	uint32_t longest;	/* packet that a slot holds */
 	uint32_t linktype;
 	uint64_t seq;
 	uint64_t stop_ns;	/* packets captured later are not ours to take; 0: running */
 	bool ended;
-	unsigned errors;
+	bool empty;		/* nothing there the last time, either */
 	uint64_t cut, cut_said;
 	uint64_t kernel_drops;
-	uint32_t ps_drop;	/* pcap_stats() counts in 32 bits */
 	uint64_t if_drops;
 };
 
-/* One packet of the ring: copied, and its slot is free */
-static void take(u_char *user, const struct pcap_pkthdr *h, const u_char *data)
+/* The kernel takes the outer VLAN tag off and tells it: it goes back between MACs and type */
+static uint32_t put_macs_and_tag(uint8_t *to, const uint8_t *data, const struct tpacket2_hdr *h)
 {
-	struct ifacerx *r = (struct ifacerx *)(void *)user;
-	uint64_t ts = (uint64_t)h->ts.tv_sec * NS + (uint64_t)h->ts.tv_usec;
-	struct frame *f = r->burst[r->nburst];
+	memcpy(to, data, MACS);
+	put16(to + MACS, h->tp_status & TP_STATUS_VLAN_TPID_VALID ? h->tp_vlan_tpid :
+	      ETHERTYPE_VLAN);
+	put16(to + MACS + 2, h->tp_vlan_tci);
+	return MACS + 4;
+}
 
-	if (unlikely(r->stop_ns && ts > r->stop_ns)) {
-		r->ended = true;
-		return;
-	}
+static void take(struct ifacerx *r, struct frame *f, const struct tpacket2_hdr *h, uint64_t ts)
+{
+	const uint8_t *data = (const uint8_t *)h + h->tp_mac;
+	uint32_t left = h->tp_snaplen, front = 0;
+	uint8_t *to = frame_buf(f) + FRAME_HEADROOM;
+
 	frame_reset(f);
-	if (unlikely(!frame_set(f, data, MIN(h->caplen, f->room - FRAME_HEADROOM))))
-		return;		/* never: so much fits */
+	frame_touch(f);
+	f->orig_len = h->tp_len;
+	if (unlikely(h->tp_status & TP_STATUS_VLAN_VALID) && r->linktype == LINKTYPE_ETHERNET &&
+	    left >= MACS) {
+		front = put_macs_and_tag(to, data, h);
+		data += MACS;
+		left -= MACS;
+		f->orig_len += front - MACS;
+	}
+	left = MIN(left, f->room - FRAME_HEADROOM - front);
+	memcpy(to + front, data, left);
+	f->off = frame_rel(f, to);
+	f->len = front + left;
 	f->seq = ++r->seq;
 	f->ts_ns = ts;
 	f->linktype = r->linktype;
-	f->orig_len = h->len;
-	r->cut += f->len < h->len;
-	r->nburst++;
+	r->cut += f->len < f->orig_len;
+}
+
+/* An error, as when the interface goes down, would wake us for ever: ifacerx_tick() tells */
+static int nothing(struct ifacerx *r)
+{
+	if (r->empty)
+		pktring_clear(&r->ring);
+	r->empty = true;
+	return r->stop_ns ? RX_END : RX_AGAIN;
 }
 
 static int ifacerx_fill(struct rx *rx, struct frame **f, int max)
 {
 	struct ifacerx *r = (struct ifacerx *)rx;
+	const struct tpacket2_hdr *h;
+	int n = 0;
 
 	if (unlikely(r->dead))
 		return RX_FAIL;
-	if (unlikely(r->ended))
-		return RX_END;
-	r->burst = f;
-	r->nburst = 0;
-	/* Most likely it says that the interface is gone: ifacerx_tick() sees to it. */
-	if (unlikely(pcap_dispatch(r->pcap, max, take, (u_char *)r) < 0))
-		r->errors++;
-	if (r->nburst)
-		return r->nburst;
-	return r->stop_ns ? RX_END : RX_AGAIN;
+	while (n < max && !r->ended && (h = pktring_peek(&r->ring))) {
+		uint64_t ts = (uint64_t)h->tp_sec * NS + h->tp_nsec;
+
+		if (unlikely(r->stop_ns && ts > r->stop_ns)) {
+			r->ended = true;
+			break;
+		}
+		take(r, f[n++], h, ts);
+		pktring_return(&r->ring);
+	}
+	if (!n)
+		return nothing(r);
+	r->empty = false;
+	return n;
 }
 
 static int ifacerx_recv(struct rx *rx, struct frame **f, int max)
@@ -96,7 +118,7 @@ static int ifacerx_recv(struct rx *rx, struct frame **f, int max)
 	struct ifacerx *r = (struct ifacerx *)rx;
 
 	if (unlikely(!r->pool)) {
-		r->pool = frame_pool_new(FRAME_BURST, FRAME_HEADROOM + r->snaplen + LINK_ROOM);
+		r->pool = frame_pool_new(FRAME_BURST, FRAME_HEADROOM + r->longest);
 		if (!r->pool) {
 			log_error("out of memory");
 			return RX_FAIL;
@@ -116,7 +138,7 @@ static int ifacerx_poll(struct rx *rx, struct pollfd *fds)
 {
 	const struct ifacerx *r = (struct ifacerx *)rx;
 
-	fds[0] = (struct pollfd){ .fd = pcap_fileno(r->pcap), .events = POLLIN };
+	fds[0] = (struct pollfd){ .fd = r->ring.fd, .events = POLLIN };
 	return 1;
 }
 
@@ -131,7 +153,7 @@ static void ifacerx_close(struct rx *rx)
 {
 	struct ifacerx *r = (struct ifacerx *)rx;
 
-	pcap_close(r->pcap);
+	pktring_close(&r->ring);
 	ingress_close(&r->ingress);
 	nl_socket_free(r->route);
 	frame_pool_free(r->pool);
@@ -150,72 +172,42 @@ static const struct rx_ops ifacerx_ops = {
 static void open_filter(struct ifacerx *r, const struct peers *peers)
 {
 	char *expr = peers_filter(peers, r->linktype == LINKTYPE_ETHERNET);
-	struct bpf_program prog;
 
 	if (!expr)
 		die("out of memory");
-	if (pcap_compile(r->pcap, &prog, expr, 1, PCAP_NETMASK_UNKNOWN) ||
-	    pcap_setfilter(r->pcap, &prog))
-		die("%s: filter '%s': %s", r->name, expr, pcap_geterr(r->pcap));
 	log_debug("%s: filter: %s", r->name, expr);
-	pcap_freecode(&prog);
+	capfilter_attach(r->ring.fd, expr, r->linktype, r->longest);
 	free(expr);
 }
 
-static void open_linktype(struct ifacerx *r)
+/* Ethernet, or IP packets: of any other link layer nothing could be sent back */
+static void open_ring(struct ifacerx *r, const struct ifacerx_conf *conf)
 {
-	int dlt = pcap_datalink(r->pcap);
+	bool ether = r->seen.arptype == ARPHRD_ETHER || r->seen.arptype == ARPHRD_LOOPBACK;
+	int err;
 
-	switch (dlt) {
-	case DLT_EN10MB:
-		r->linktype = LINKTYPE_ETHERNET;
-		break;
-	case DLT_RAW:
-		r->linktype = LINKTYPE_RAW;
-		break;
-	case DLT_LINUX_SLL:
-		r->linktype = LINKTYPE_LINUX_SLL;
-		break;
-	default:
-		die("%s: link type %s carries no Geneve that could be sent back", r->name,
-		    pcap_datalink_val_to_description_or_dlt(dlt));
-	}
-}
-
-static void __attribute__((noreturn)) die_activate(const struct ifacerx *r, int err)
-{
-	const char *why = pcap_geterr(r->pcap);
-
-	if (err == PCAP_ERROR_IFACE_NOT_UP)
-		die("%s: it is down; run: ip link set dev %s up", r->name, r->name);
-	if (err == PCAP_ERROR_PERM_DENIED)
+	r->linktype = ether ? LINKTYPE_ETHERNET : LINKTYPE_RAW;
+	r->longest = MAX(r->seen.mtu, MTU_ROOM) + LINK_ROOM;
+	err = pktring_open(&r->ring, ether ? SOCK_RAW : SOCK_DGRAM, r->longest,
+			   conf->buffer ? conf->buffer : IFACERX_BUFFER);
+	if (err == -EPERM || err == -EACCES)
 		die("%s: no permission to capture: start as root or with CAP_NET_RAW and "
 		    "CAP_NET_ADMIN", r->name);
-	die("%s: %s%s%s", r->name, pcap_statustostr(err), *why ? ": " : "", why);
+	errno = -err;
+	if (err)
+		die("%s: capture buffer: %m", r->name);
 }
 
-static void open_pcap(struct ifacerx *r, const struct ifacerx_conf *conf)
+static void start(struct ifacerx *r)
 {
-	size_t buffer = conf->buffer ? conf->buffer : IFACERX_BUFFER;
-	char err[PCAP_ERRBUF_SIZE];
-	int one = 1, rc;
+	int err;
 
-	r->snaplen = r->seen.mtu + LINK_ROOM > SNAPLEN ? SNAPLEN_MAX : SNAPLEN;
-	r->pcap = pcap_create(r->name, err);
-	if (!r->pcap)
-		die("%s: %s", r->name, err);
-	pcap_set_snaplen(r->pcap, (int)r->snaplen);
-	pcap_set_immediate_mode(r->pcap, 1);
-	pcap_set_buffer_size(r->pcap, (int)buffer);
-	pcap_set_tstamp_precision(r->pcap, PCAP_TSTAMP_PRECISION_NANO);
-	rc = pcap_activate(r->pcap);
-	if (rc < 0)
-		die_activate(r, rc);
-	open_linktype(r);
-	/* Both: the first is libpcap's contract, the second saves the kernel the work. */
-	if (pcap_setdirection(r->pcap, PCAP_D_IN) || pcap_setnonblock(r->pcap, 1, err))
-		die("%s: %s", r->name, pcap_geterr(r->pcap));
-	setsockopt(pcap_fileno(r->pcap), SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one));
+	if (!r->seen.up)
+		die("%s: it is down; run: ip link set dev %s up", r->name, r->name);
+	err = pktring_bind(&r->ring, r->seen.ifindex);
+	errno = -err;
+	if (err)
+		die("%s: %m", r->name);
 }
 
 static void open_drop_rule(struct ifacerx *r)
@@ -267,8 +259,9 @@ struct rx *ifacerx_open(const struct ifacerx_conf *conf)
 	open_peers(r, &peers, conf->peer_auto);
 	iface_check_mtu(r->name, r->seen.mtu);
 	iface_check_offloads(r->name, iface_check_port(GENEVE_PORT), conf->fix_offloads);
-	open_pcap(r, conf);
+	open_ring(r, conf);
 	open_filter(r, &peers);
+	start(r);
 	if (conf->drop_rule)
 		open_drop_rule(r);
 	return &r->rx;
@@ -277,8 +270,7 @@ struct rx *ifacerx_open(const struct ifacerx_conf *conf)
 /* A packet socket is bound by index: the new interface of the name has another. */
 static void bind_again(struct ifacerx *r, const struct iface *now)
 {
-	struct sockaddr_ll to = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL),
-				  .sll_ifindex = now->ifindex };
+	int err;
 
 	if (now->arptype != r->seen.arptype) {
 		log_error("%s: it came back as another kind of interface: restart gwcap", r->name);
@@ -287,12 +279,16 @@ static void bind_again(struct ifacerx *r, const struct iface *now)
 		log_error("%s: it was deleted and made again, the drop rule went with it and this "
 			  "process may not set another: restart gwcap", r->name);
 		r->dead = true;
-	} else if (bind(pcap_fileno(r->pcap), (struct sockaddr *)&to, sizeof(to))) {
-		log_warn("%s: it was deleted and made again, and cannot be captured from: %m", r->name);
-	} else {
-		log_notice("%s: it was deleted and made again: capturing goes on", r->name);
-		r->gone = false;
 	}
+	if (r->dead)
+		return;
+	err = pktring_bind(&r->ring, now->ifindex);
+	r->gone = err;
+	errno = -err;
+	if (err)
+		log_warn("%s: it was deleted and made again, and cannot be captured from: %m", r->name);
+	else
+		log_notice("%s: it was deleted and made again: capturing goes on", r->name);
 }
 
 static void follow(struct ifacerx *r, const struct iface *now)
@@ -309,26 +305,6 @@ static void follow(struct ifacerx *r, const struct iface *now)
 	if (now->ifindex == r->seen.ifindex && now->lost > r->seen.lost)
 		r->if_drops += now->lost - r->seen.lost;
 	r->seen = *now;
-}
-
-static void count_drops(struct ifacerx *r)
-{
-	struct pcap_stat ps;
-
-	if (pcap_stats(r->pcap, &ps))
-		return;
-	r->kernel_drops += (uint32_t)(ps.ps_drop - r->ps_drop);
-	r->ps_drop = ps.ps_drop;
-}
-
-/* An error that does not go away must not become a busy loop */
-static void judge_errors(struct ifacerx *r)
-{
-	if (r->errors > ERRORS_MAX) {
-		log_error("%s: %s", r->name, pcap_geterr(r->pcap));
-		r->dead = true;
-	}
-	r->errors = 0;
 }
 
 static void say_cut(struct ifacerx *r)
@@ -355,8 +331,7 @@ void ifacerx_tick(struct rx *rx, struct ifacerx_state *out)
 		r->gone = true;
 		log_warn("%s: it is gone: waiting for it to come back", r->name);
 	}
-	judge_errors(r);
-	count_drops(r);
+	r->kernel_drops += pktring_drops(&r->ring);
 	say_cut(r);
 	out->kernel_drops = r->kernel_drops;
 	out->if_drops = r->if_drops;

@@ -4,10 +4,9 @@
  *
  * Theory of operation
  *
- * libpcap in immediate mode reads a TPACKET_V2 ring that the kernel fills.  Each
- * packet is copied once, into a frame of our own, and its slot goes back at once:
- * a slot held while the chain works on it would make poll() return without end.
- * When the chain stalls the ring fills, and the kernel drops and counts.
+ * The kernel fills a ring (pktring.h).  Each packet is copied once, into a frame, and
+ * its slot goes back at once.  When the chain stalls the ring fills, and the kernel
+ * drops and counts.
  *
  * The packet socket outlives its interface: down and up again needs nothing; a
  * deleted interface that appears again is bound once more, which takes no
@@ -42,7 +41,7 @@ struct ifacerx_conf {
 	bool fix_offloads;
 };
 
-#define IFACERX_BUFFER	(32u << 20)	/* 2048 slots of 16 KiB */
+#define IFACERX_BUFFER	(16u << 20)	/* 1728 slots for jumbo frames */
 
 /**
  * ifacerx_open() - Start to capture; errors exit, what is not right is warned of

@@ -5,6 +5,7 @@
 c0 is the appliance's interface, c1 the load balancer's end; frames are sent into c1
 and answers looked for there through packet sockets.
 """
+import fcntl
 import os
 import re
 import signal
@@ -303,6 +304,21 @@ def test_vlan(lb):
     cap.stop()
 
 
+def test_tunnel():
+    """An interface without Ethernet: IP packets, to a link type that is IP as well"""
+    fd = os.open("/dev/net/tun", os.O_RDWR)
+    fcntl.ioctl(fd, 0x400454ca, struct.pack("16sH22x", b"t0", 0x1001))  # TUNSETIFF, no PI
+    sh("ip link set t0 up")
+    cap = Cap(iface="t0")
+    for i in range(3):
+        os.write(fd, frame(seq=i)[14:])
+    os.write(fd, frame(dport=PORT + 1)[14:])
+    ok(cap.has(3), "a tunnel's packets are captured", cap.lines())
+    ok(all(f"IP {LB}.40000 > {ME}.{PORT}: Geneve" in x for x in cap.lines()), "as IP", cap.lines())
+    cap.stop()
+    os.close(fd)
+
+
 def test_peer(lb):
     sh("sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.c0.rp_filter=0")
     cap = Cap("--peer", "10.72.0.2", "--peer", "fd00::/8")
@@ -519,6 +535,7 @@ def main():
     test_output(lb)
     test_privileges(lb)
     test_vlan(lb)
+    test_tunnel()
     test_peer(lb)
     test_loss(lb)
     test_stalled(lb)
