@@ -314,7 +314,7 @@ def test_tunnel():
         os.write(fd, frame(seq=i)[14:])
     os.write(fd, frame(dport=PORT + 1)[14:])
     ok(cap.has(3), "a tunnel's packets are captured", cap.lines())
-    ok(all(f"IP {LB}.40000 > {ME}.{PORT}: Geneve" in x for x in cap.lines()), "as IP", cap.lines())
+    ok(all(f" ip: {LB}.40000 > {ME}.{PORT}: Geneve" in x for x in cap.lines()), "as IP", cap.lines())
     cap.stop()
     os.close(fd)
 
