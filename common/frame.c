@@ -9,19 +9,6 @@
 
 _Static_assert(sizeof(struct frame) + sizeof(uint32_t) <= FRAME_FRONT, "and the version word");
 
-void frame_reset(struct frame *f)
-{
-	int64_t buf_off = f->buf_off;
-	uint32_t room = f->room;
-
-	memset(f, 0, sizeof(*f));
-	f->magic = FRAME_MAGIC;
-	f->version = FRAME_VERSION;
-	f->size = sizeof(*f);
-	f->buf_off = buf_off;
-	f->room = room;
-}
-
 /* Layout of an own buffer: encapsulation and foreign options at the very end,
  * the packet behind its headroom. */
 static bool own_layout(const struct frame *f, size_t len, size_t tail, size_t *aux)

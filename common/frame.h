@@ -209,8 +209,30 @@ static inline void frame_drop(struct frame *f, enum reason reason, uint32_t rule
 
 /**
  * frame_reset() - Make a frame empty: everything but its buffer is initial
+ *
+ * Cleared in pieces, each small enough for the compiler to make plain stores of it: its
+ * "rep stos" for the whole costs more than all else a reader does with a packet.
  */
-void frame_reset(struct frame *f) __attribute__((nonnull));
+static inline void __attribute__((nonnull)) frame_reset(struct frame *f)
+{
+	const size_t linktype = offsetof(struct frame, linktype),
+		     buf_off = offsetof(struct frame, buf_off),
+		     orig_len = offsetof(struct frame, orig_len),
+		     room = offsetof(struct frame, room),
+		     endpoint = offsetof(struct frame, endpoint),
+		     verdict = offsetof(struct frame, verdict);
+
+	_Static_assert(offsetof(struct frame, orig_len) == offsetof(struct frame, buf_off) + 8 &&
+		       offsetof(struct frame, endpoint) == offsetof(struct frame, room) + 4,
+		       "what is left alone are these two");
+	f->magic = FRAME_MAGIC;
+	f->version = FRAME_VERSION;
+	f->size = sizeof(*f);
+	memset((uint8_t *)f + linktype, 0, buf_off - linktype);
+	memset((uint8_t *)f + orig_len, 0, room - orig_len);
+	memset((uint8_t *)f + endpoint, 0, verdict - endpoint);
+	memset((uint8_t *)f + verdict, 0, sizeof(*f) - verdict);
+}
 
 /**
  * frame_own() - Move packet, encapsulation and options into the frame's own buffer

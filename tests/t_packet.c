@@ -199,6 +199,21 @@ static void test_frame(void)
 	frame_pool_free(pool);
 }
 
+/* Every byte, padding as well: a field that is added must not keep what was */
+static void test_reset(void)
+{
+	struct frame **pool = frame_pool_new(2, 2048);
+	struct frame *f = pool[0], fresh = *pool[1];
+
+	fresh.buf_off = f->buf_off;
+	memset(f, 0xee, sizeof(*f));
+	f->buf_off = fresh.buf_off;
+	f->room = fresh.room;
+	frame_reset(f);
+	OK(!memcmp(f, &fresh, sizeof(*f)), "a reset frame is a new one");
+	frame_pool_free(pool);
+}
+
 int main(void)
 {
 	test_good();
@@ -208,5 +223,6 @@ int main(void)
 	test_ipv6();
 	test_long_chain();
 	test_frame();
+	test_reset();
 	return tap_done();
 }
