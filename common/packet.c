@@ -114,7 +114,7 @@ static enum reason parse_ipv6(struct packet *p, const uint8_t *data, size_t len)
 	p->end = p->l3 + MIN(total, left);
 	p->l4 = p->l3 + 40;
 	p->proto = ip[6];
-	for (;;) {
+	while (p->proto != IPPROTO_UDP && p->proto != IPPROTO_TCP) {
 		const uint8_t *h = data + p->l4;
 		static const uint8_t none[8];
 		bool room = p->end - p->l4 >= 8;
@@ -146,6 +146,7 @@ static enum reason parse_ipv6(struct packet *p, const uint8_t *data, size_t len)
 		if (p->flags & PKT_FRAG_LATER)
 			return REASON_NONE;	/* what follows is data */
 	}
+	return REASON_NONE;
 }
 
 static void parse_l4(struct packet *p, const uint8_t *data)
@@ -190,29 +191,40 @@ static void parse_l4(struct packet *p, const uint8_t *data)
 	p->flags |= PKT_L4;
 }
 
+static inline enum reason parse(struct packet *p, const uint8_t *data, size_t len,
+				uint32_t linktype)
+{
+	enum reason r = REASON_NONE;
+	uint32_t l3 = 0;
+	uint8_t below = 0;
+
+	if (linktype != LINKTYPE_RAW)
+		r = packet_l3(data, len, linktype, &l3, &below);
+	if (r)
+		return r;
+	if (len <= l3)
+		return REASON_IP_SHORT;
+	*p = (struct packet){ .l3 = l3, .version = data[l3] >> 4 };
+	if ((p->version != 4 && p->version != 6) || (below && below != p->version))
+		return REASON_IP_VERSION;
+	r = p->version == 4 ? parse_ipv4(p, data, len) : parse_ipv6(p, data, len);
+	if (r)
+		return r;
+	p->payload = p->l4;
+	if (!(p->flags & PKT_FRAG_LATER))
+		parse_l4(p, data);
+	p->flags |= PKT_PARSED;
+	return REASON_NONE;
+}
+
+/* Straight into @p: a copy of what was just written in smaller pieces would wait for them */
 enum reason packet_parse(struct packet *p, const uint8_t *data, size_t len, uint32_t linktype)
 {
-	struct packet n = { 0 };
-	enum reason r;
-	uint8_t below;
+	enum reason r = parse(p, data, len, linktype);
 
-	r = packet_l3(data, len, linktype, &n.l3, &below);
-	if (r)
-		return r;
-	if (len <= n.l3)
-		return REASON_IP_SHORT;
-	n.version = data[n.l3] >> 4;
-	if ((n.version != 4 && n.version != 6) || (below && below != n.version))
-		return REASON_IP_VERSION;
-	r = n.version == 4 ? parse_ipv4(&n, data, len) : parse_ipv6(&n, data, len);
-	if (r)
-		return r;
-	n.payload = n.l4;
-	if (!(n.flags & PKT_FRAG_LATER))
-		parse_l4(&n, data);
-	n.flags |= PKT_PARSED;
-	*p = n;
-	return REASON_NONE;
+	if (unlikely(r))
+		*p = (struct packet){ 0 };
+	return r;
 }
 
 uint32_t packet_wire_len(const struct packet *p, const uint8_t *data)

@@ -81,7 +81,7 @@ enum reason packet_l3(const uint8_t *data, size_t len, uint32_t linktype,
 
 /**
  * packet_parse() - Find the headers of a packet
- * @p:		Written on REASON_NONE only
+ * @p:		All zero when it is not REASON_NONE
  * @data:	As captured: link-layer header if @linktype has one
  * @len:	Captured bytes
  * @linktype:	LINKTYPE_ value
