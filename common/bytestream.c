@@ -152,13 +152,13 @@ static int rx_parse(struct bytes_rx *b, struct frame **f, int max)
 	while (n < max) {
 		enum cap_event ev;
 		size_t used;
+		int got;
 
-		ev = cap_next(&b->reader, b->buf + b->start, b->end - b->start, &used, b->frames[n]);
+		ev = cap_burst(&b->reader, b->buf + b->start, b->end - b->start, &used,
+			       b->frames + n, max - n, &got);
 		b->start += used;
-		if (ev == CAP_PACKET) {
-			f[n] = b->frames[n];
-			n++;
-		} else if (ev == CAP_HELLO) {
+		n += got;
+		if (ev == CAP_HELLO) {
 			rx_hello(b);
 		} else if (ev == CAP_END || ev == CAP_ABORT) {
 			b->received += (unsigned)n;
@@ -174,6 +174,7 @@ static int rx_parse(struct bytes_rx *b, struct frame **f, int max)
 			break;
 		}
 	}
+	memcpy(f, b->frames, (size_t)n * sizeof(*f));
 	b->received += (unsigned)n;
 	if (b->rx.nupstream)
 		b->rx.upstream_packets[b->who] = b->received;

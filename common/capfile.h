@@ -96,14 +96,25 @@ struct cap_reader {
 void cap_reader_init(struct cap_reader *r) __attribute__((nonnull));
 
 /**
- * cap_next() - Next record of the block
+ * cap_burst() - Packets of the block, as far as nothing else comes between them
  * @data:	Bytes not yet consumed
  * @len:	How many
  * @used:	Written always: bytes to skip before the next call
- * @f:		Reset and filled on CAP_PACKET only; points into @data
+ * @f:		The first *@n of them are reset and filled; they point into @data
+ * @max:	How many there are, at least 1
+ * @n:		Written always: packets found
  *
  * A packet without our option gets the next source sequence number and dialect
  * plain.  After CAP_ERROR the reader stays in error.
+ *
+ * Return: what came behind those packets; CAP_PACKET if @max were found
+ */
+enum cap_event cap_burst(struct cap_reader *r, uint8_t *data, size_t len, size_t *used,
+			 struct frame **f, int max, int *n) __attribute__((nonnull));
+
+/**
+ * cap_next() - Next record of the block: a burst of one
+ * @f:		Reset and filled on CAP_PACKET only; points into @data
  */
 enum cap_event cap_next(struct cap_reader *r, uint8_t *data, size_t len,
 			size_t *used, struct frame *f) __attribute__((nonnull));

@@ -14,9 +14,14 @@ static uint16_t rd16(const struct cap_reader *r, const uint8_t *p)
 	return r->swap ? be16(p) : le16(p);
 }
 
+static uint32_t ld32(bool swap, const uint8_t *p)
+{
+	return swap ? be32(p) : le32(p);
+}
+
 static uint32_t rd32(const struct cap_reader *r, const uint8_t *p)
 {
-	return r->swap ? be32(p) : le32(p);
+	return ld32(r->swap, p);
 }
 
 static uint64_t rd64(const struct cap_reader *r, const uint8_t *p)
@@ -335,26 +340,39 @@ static enum cap_event next_block(struct cap_reader *r, uint8_t *p, size_t len,
 	return ev;
 }
 
-static enum cap_event next_record(struct cap_reader *r, const uint8_t *p, size_t len,
-				  size_t *used, struct frame *f)
+/* Classic records, as many as are whole and @f holds */
+static int take_records(struct cap_reader *r, const uint8_t *p, size_t len, size_t *used,
+			struct frame **f, int max)
 {
-	uint32_t caplen, frac;
-	uint64_t ns;
+	const uint64_t tick_ns = 1000000000u / r->iface[0].units;
+	const uint32_t linktype = r->iface[0].linktype;
+	const uint8_t *start = p, *end = p + len;
+	const bool swap = r->swap;
+	uint64_t seq = r->seq;
+	int n = 0;
 
-	*used = 0;
-	if (len < CLASSIC_RECORD)
-		return CAP_MORE;
-	caplen = rd32(r, p + 8);
-	if (caplen > FRAME_DATA_MAX)
-		return broken(r, "packet of %u bytes", caplen);
-	if (len - CLASSIC_RECORD < caplen)
-		return CAP_MORE;
-	frac = rd32(r, p + 4);
-	ns = rd32(r, p) * 1000000000ull + (r->iface[0].units == 1000000000u ? frac : frac * 1000ull);
-	set_packet(f, r->iface[0].linktype, ns, p + CLASSIC_RECORD, caplen, rd32(r, p + 12));
-	f->seq = ++r->seq;
-	*used = CLASSIC_RECORD + caplen;
-	return CAP_PACKET;
+	while (n < max && end - p >= (ptrdiff_t)CLASSIC_RECORD) {
+		uint32_t caplen = ld32(swap, p + 8);
+
+		if (caplen > FRAME_DATA_MAX || caplen > (size_t)(end - p) - CLASSIC_RECORD)
+			break;
+		set_packet(f[n], linktype,
+			   ld32(swap, p) * 1000000000ull + ld32(swap, p + 4) * tick_ns,
+			   p + CLASSIC_RECORD, caplen, ld32(swap, p + 12));
+		f[n++]->seq = ++seq;
+		p += CLASSIC_RECORD + caplen;
+	}
+	r->seq = seq;
+	*used = (size_t)(p - start);
+	return n;
+}
+
+/* Why no classic record could be taken */
+static enum cap_event no_record(struct cap_reader *r, const uint8_t *p, size_t len)
+{
+	uint32_t caplen = len < CLASSIC_RECORD ? 0 : rd32(r, p + 8);
+
+	return caplen > FRAME_DATA_MAX ? broken(r, "packet of %u bytes", caplen) : CAP_MORE;
 }
 
 static enum cap_event classic_header(struct cap_reader *r, const uint8_t *p)
@@ -398,28 +416,47 @@ static enum cap_event start(struct cap_reader *r, const uint8_t *p, size_t len, 
 	return ev;
 }
 
-enum cap_event cap_next(struct cap_reader *r, uint8_t *data, size_t len,
-			size_t *used, struct frame *f)
+enum cap_event cap_burst(struct cap_reader *r, uint8_t *data, size_t len,
+			 size_t *used, struct frame **f, int max, int *n)
 {
 	enum cap_event ev;
-	size_t n = 0;
+	size_t step = 0;
+	int got;
 
 	*used = 0;
+	*n = 0;
 	if (unlikely(r->err[0]))
 		return CAP_ERROR;
 	if (unlikely(!r->started)) {
-		ev = start(r, data, len, &n);
-		r->offset += *used = n;
+		ev = start(r, data, len, &step);
+		r->offset += *used = step;
 		if (ev == CAP_ERROR || !r->started)
 			return ev;
 	}
 	do {
-		ev = r->classic ? next_record(r, data + *used, len - *used, &n, f)
-				: next_block(r, data + *used, len - *used, &n, f);
-		*used += n;
-		r->offset += n;
-	} while (ev == CAP_MORE && n);
+		uint8_t *p = data + *used;
+		size_t left = len - *used;
+
+		if (r->classic) {
+			got = take_records(r, p, left, &step, f + *n, max - *n);
+			ev = got ? CAP_PACKET : no_record(r, p, left);
+		} else {
+			ev = next_block(r, p, left, &step, f[*n]);
+			got = ev == CAP_PACKET;
+		}
+		*n += got;
+		*used += step;
+		r->offset += step;
+	} while ((ev == CAP_PACKET && *n < max) || (ev == CAP_MORE && step));
 	return ev;
+}
+
+enum cap_event cap_next(struct cap_reader *r, uint8_t *data, size_t len,
+			size_t *used, struct frame *f)
+{
+	int n;
+
+	return cap_burst(r, data, len, used, &f, 1, &n);
 }
 
 size_t cap_need(const struct cap_reader *r, const uint8_t *data, size_t len)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * fuzz_capfile.c - The capture codec: what is read stays in bounds, comes the same in
- * pieces as at once, and comes back the same from a file of our own writing
+ * pieces and in bursts as at once, and comes back the same from a file of our own writing
  */
 #include <stdlib.h>
 #include <string.h>
@@ -9,16 +9,17 @@
 #include "capfile.h"
 
 #define RECORDS_MAX	(1u << 16)
+#define BURST		3
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static struct frame *frame(void)
+static struct frame **frames(void)
 {
 	static struct frame **pool;
 
 	if (!pool)
-		pool = frame_pool_new(2, 64);
-	return pool[0];
+		pool = frame_pool_new(BURST, 64);
+	return pool;
 }
 
 static void inside(const uint8_t *p, size_t n, const uint8_t *data, size_t size)
@@ -75,15 +76,27 @@ static void round_trip(struct frame *f)
 	free(out);
 }
 
-/* Digest of all that is read when @step bytes come at a time */
-static uint64_t read_all(const uint8_t *data, size_t size, size_t step, bool trip)
+static uint64_t take(uint64_t h, struct frame *f, const uint8_t *data, size_t size, bool trip)
+{
+	inside(frame_data(f), f->len, data, size);
+	inside(frame_encap(f), f->encap_len, data, size);
+	inside(frame_at(f, f->opt_off), f->opt_len, data, size);
+	h = digest(h, f);
+	if (trip)
+		round_trip(f);
+	return h;
+}
+
+/* Digest of all that is read when @step bytes come at a time, @max packets a call */
+static uint64_t read_all(const uint8_t *data, size_t size, size_t step, int max)
 {
 	size_t start = 0, have = 0, used;
-	struct frame *f = frame();
+	struct frame **f = frames();
 	static struct cap_reader r;
 	unsigned records = 0;
 	enum cap_event ev;
 	uint64_t h = 0;
+	int n;
 
 	cap_reader_init(&r);
 	do {
@@ -92,17 +105,12 @@ static uint64_t read_all(const uint8_t *data, size_t size, size_t step, bool tri
 			uint8_t *copy = malloc(have - start + !(have - start));
 
 			memcpy(copy, data + start, have - start);
-			ev = cap_next(&r, copy, have - start, &used, f);
-			if (used > have - start || records++ > RECORDS_MAX)
+			ev = cap_burst(&r, copy, have - start, &used, f, max, &n);
+			if (used > have - start || records++ > RECORDS_MAX || n > max ||
+			    (ev == CAP_PACKET && n < max))
 				abort();
-			if (ev == CAP_PACKET) {
-				inside(frame_data(f), f->len, copy, have - start);
-				inside(frame_encap(f), f->encap_len, copy, have - start);
-				inside(frame_at(f, f->opt_off), f->opt_len, copy, have - start);
-				h = digest(h, f);
-				if (trip)
-					round_trip(f);
-			}
+			for (int i = 0; i < n; i++)
+				h = take(h, f[i], copy, have - start, max == 1);
 			free(copy);
 			start += used;
 			if (r.offset != start)
@@ -116,9 +124,11 @@ static uint64_t read_all(const uint8_t *data, size_t size, size_t step, bool tri
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint64_t h = read_all(data, size, size ? size : 1, true);
+	uint64_t h = read_all(data, size, size ? size : 1, 1);
 
-	if (size && size < 4096 && read_all(data, size, 13, false) != h)
+	if (size && size < 4096 && read_all(data, size, 13, BURST) != h)
+		abort();
+	if (read_all(data, size, size ? size : 1, BURST) != h)
 		abort();
 	return 0;
 }

@@ -14,6 +14,7 @@
 #include "tap.h"
 
 #define PACKETS_MAX	64
+#define BURST		3
 
 struct file {
 	bool be;
@@ -234,12 +235,13 @@ static void note(struct got *g, struct frame *f)
 
 /*
  * Read @n bytes that come @step at a time, each time from a copy of exactly what is
- * there: a record is only taken when it is whole
+ * there: a record is only taken when it is whole.  Those that come at once, in bursts.
  */
 static void read_steps(struct got *g, const uint8_t *data, size_t n, size_t step)
 {
+	int max = step < n ? 1 : BURST, found;
 	static struct cap_reader r;
-	struct frame **pool = frame_pool_new(1, 1024);
+	struct frame **pool = frame_pool_new(BURST, 1024);
 	size_t start = 0, have = 0;
 	unsigned calls = 0;
 
@@ -251,9 +253,9 @@ static void read_steps(struct got *g, const uint8_t *data, size_t n, size_t step
 			uint8_t *copy = dup(data + start, have - start);
 			size_t used;
 
-			g->last = cap_next(&r, copy, have - start, &used, pool[0]);
-			if (g->last == CAP_PACKET)
-				note(g, pool[0]);
+			g->last = cap_burst(&r, copy, have - start, &used, pool, max, &found);
+			for (int i = 0; i < found; i++)
+				note(g, pool[i]);
 			free(copy);
 			if (used > have - start || calls++ > 4 * n + 16) {
 				g->last = CAP_ERROR;
