@@ -9,6 +9,7 @@
 #include <stddef.h>
 
 #include "flow.h"
+#include "ladder.h"
 #include "rules.h"
 #include "wire.h"
 
@@ -103,11 +104,7 @@ struct prefix {
 	uint8_t bits;
 };
 
-struct range4 {
-	uint32_t lo, hi;
-};
-
-struct range6 {
+struct range {
 	unsigned __int128 lo, hi;
 };
 
@@ -116,7 +113,9 @@ struct range6 {
  * @path:	The file it comes from, or NULL: the prefixes were written in the rule
  * @prefix:	As written
  * @hash:	Of them
- * @v4, @v6:	The same, sorted, without overlaps: one binary search
+ * @v4:		Where they begin and end, in turn
+ * @edge6, @from6, @v6:	The same for IPv6; by their upper halves: those of rung i
+ *		are @edge6[@from6[i]] to @edge6[@from6[i + 1]]
  */
 struct rules_table {
 	char name[RULES_NAME_MAX];
@@ -124,10 +123,10 @@ struct rules_table {
 	struct prefix *prefix;
 	size_t n, room;
 	uint64_t hash;
-	struct range4 *v4;
-	size_t n4;
-	struct range6 *v6;
-	size_t n6;
+	struct ladder v4;
+	struct ladder v6;
+	unsigned __int128 *edge6;
+	uint32_t *from6;
 	const char *file;
 	unsigned line;
 	bool used;

@@ -3,6 +3,7 @@
  * t_rules.c - Rules from the inside: the index loses no match, tables, labels,
  * reload, what is kept, answers
  */
+#include <arpa/inet.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,89 @@ static void test_table(void)
 	memset(v6, 0xff, 16);
 	OK(rules_table_has(t, 6, v6), "IPv6 last");
 	rules_free(r);
+}
+
+static uint32_t roll(uint32_t n)
+{
+	static uint32_t seed = 7;
+
+	seed = seed * 1664525u + 1013904223u;
+	return (uint32_t)((uint64_t)seed * n >> 32);
+}
+
+static bool in_prefix(const struct prefix *p, int version, const uint8_t *addr)
+{
+	for (unsigned i = 0; p->version == version && i < p->bits; i++)
+		if ((p->addr[i / 8] ^ addr[i / 8]) & (0x80 >> i % 8))
+			return false;
+	return p->version == version;
+}
+
+static void random_prefix(FILE *out, bool first, bool v6, bool dense)
+{
+	unsigned bits = v6 ? roll(dense ? 129 : 65) : roll(33);
+	uint8_t a[16] = { v6 ? 0xfd : 10 };
+	char text[INET6_ADDRSTRLEN];
+
+	for (unsigned i = dense ? (v6 ? 14 : 2) : 0; i < 16; i++)
+		a[i] = (uint8_t)roll(256);
+	for (unsigned i = bits; i < 128; i++)
+		a[i / 8] &= (uint8_t)~(0x80 >> i % 8);
+	inet_ntop(v6 ? AF_INET6 : AF_INET, a, text, sizeof(text));
+	fprintf(out, "%s%s/%u", first ? "" : ", ", text, bits);
+}
+
+/* An address at, one before or one behind an end of a prefix, or any */
+static void probe(const struct prefix *p, uint8_t addr[16])
+{
+	int carry = (int)roll(3) - 1, width = p->version == 4 ? 4 : 16;
+
+	memcpy(addr, p->addr, 16);
+	for (unsigned i = p->bits; roll(2) && i < 128; i++)
+		addr[i / 8] |= (uint8_t)(0x80 >> i % 8);
+	for (int i = width - 1; i >= 0; i--) {
+		int v = addr[i] + carry;
+
+		addr[i] = (uint8_t)v;
+		carry = v < 0 ? -1 : v > 255;
+	}
+}
+
+/* Tables of random prefixes against a look at each of them */
+static void test_table_oracle(void)
+{
+	unsigned wrong = 0, in = 0, out = 0;
+
+	for (unsigned round = 0; round < 200; round++) {
+		size_t size;
+		char *text;
+		FILE *f = open_memstream(&text, &size);
+		struct rules_conf c;
+		struct rules *r;
+
+		fprintf(f, "table <t> { ");
+		for (unsigned i = 0, n = 1 + roll(roll(300) + 1); i < n; i++)
+			random_prefix(f, !i, round & 1, round & 2);
+		fprintf(f, " }\ndrop src <t>");
+		fclose(f);
+		c = conf(RULES_FILTER, text);
+		r = rules_load(&c);
+		for (unsigned i = 0; i < 500; i++) {
+			const struct rules_table *t = r->tables[0];
+			const struct prefix *near = &t->prefix[roll((uint32_t)t->n)];
+			uint8_t addr[16];
+			bool is = false;
+
+			probe(near, addr);
+			for (size_t k = 0; k < t->n; k++)
+				is |= in_prefix(&t->prefix[k], near->version, addr);
+			wrong += rules_table_has(t, near->version, addr) != is;
+			*(is ? &in : &out) += 1;
+		}
+		rules_free(r);
+		free(text);
+	}
+	OK(!wrong && in > 1000 && out > 1000, "random tables: %u of %u wrong", wrong, in + out);
 }
 
 static void test_labels(void)
@@ -429,6 +513,7 @@ int main(void)
 	test_index();
 	test_ten_thousand();
 	test_table();
+	test_table_oracle();
 	test_labels();
 	test_parts();
 	test_reload();
