@@ -20,7 +20,7 @@
 
 #define PACKETS	1024u
 #define ROOM	1024u
-#define PASSES	10u
+#define PASSES	20u
 #define RUNS	9u
 #define CASES	64u
 #define PAYLOAD	64u

@@ -33,7 +33,7 @@ void ladder_make(struct ladder *l, uint64_t *rung, size_t n)
 		return;
 	l->base = rung[0];
 	span = rung[n - 1] - l->base;
-	while (parts < 2 * n)
+	while (parts < 4 * n)
 		parts *= 2;
 	while (span >> l->shift >= parts)
 		l->shift++;

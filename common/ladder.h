@@ -2,8 +2,8 @@
 /*
  * ladder.h - Sorted numbers, and how many of them lie at or below another one
  *
- * A binary search that begins near its end: the span of the numbers is cut into twice as
- * many equal parts as there are numbers, and for each part it is known where it begins.
+ * A binary search that begins near its end: the span of the numbers is cut into four times
+ * as many equal parts as there are numbers, and for each part it is known where it begins.
  * Numbers that are spread evenly are found in a step or two, all others in the steps of
  * a plain binary search.
  */
@@ -53,14 +53,13 @@ static inline size_t ladder_find(const struct ladder *l, uint64_t v)
 	part = MIN((v - l->base) >> l->shift, l->last);
 	p = l->rung + l->first[part];
 	n = l->first[part + 1] - l->first[part];
-	if (!n)
-		return (size_t)(p - l->rung);
 	while (n > 1) {
 		size_t half = n / 2;
 
 		p += p[half - 1] <= v ? half : 0;
 		n -= half;
 	}
+	/* of an empty part, the next one's first rung: above @v, and the last is not empty */
 	return (size_t)(p - l->rung) + (*p <= v);
 }
 

@@ -81,7 +81,7 @@ static bool matched(struct job *j, struct rule *r, bool again)
 	return true;
 }
 
-/* Rules of a remembered mask as a sorted list */
+/* Rules of a remembered mask as a sorted list of candidates */
 static unsigned mask_list(const struct rules *r, uint64_t mask, uint32_t *list)
 {
 	unsigned n = 0;
@@ -90,7 +90,7 @@ static unsigned mask_list(const struct rules *r, uint64_t mask, uint32_t *list)
 		unsigned bit = (unsigned)__builtin_ctzll(mask);
 
 		if (bit < r->nkept)
-			list[n++] = r->keeper[bit];
+			list[n++] = candidate(r->keeper[bit], false);
 	}
 	return n;
 }
@@ -110,11 +110,11 @@ static struct rule *answered_by(struct job *j)
 	if (!sight_turn(j->m, &j->s, &turned))
 		return NULL;
 	index_start(r->index, &j->f->pkt, turned.data, &w);
-	while ((i = index_next(&w)) != UINT32_MAX) {
-		struct rule *rule = &r->rule[i];
+	while ((i = index_next(&w)) != CANDIDATE_NONE) {
+		struct rule *rule = &r->rule[i >> 1];
 
 		if (rule->action == RULE_COUNT || rule->every || rule->rate.n ||
-		    rule_matches(j->m, rule, &turned) <= 0)
+		    rule_matches(j->m, rule, &turned, i & 1) <= 0)
 			continue;
 		return rule->flow && rule->action == RULE_PASS ? rule : NULL;
 	}
@@ -143,15 +143,15 @@ static void run_candidates(struct job *j)
 	struct index_walk w;
 
 	index_start(r->index, &j->f->pkt, j->s.data, &w);
-	w.p[3] = list;
-	w.end[3] = list + mask_list(r, recalled, list);
-	while ((i = index_next(&w)) != UINT32_MAX) {
-		struct rule *rule = &r->rule[i];
+	if (recalled)
+		index_add(&w, list, mask_list(r, recalled, list));
+	while ((i = index_next(&w)) != CANDIDATE_NONE) {
+		struct rule *rule = &r->rule[i >> 1];
 		bool again = rule->kept >= 0 && recalled >> rule->kept & 1;
-		int found = again ? 1 : rule_matches(j->m, rule, &j->s);
+		int found = again ? 1 : rule_matches(j->m, rule, &j->s, i & 1);
 
 		if (found < 0) {
-			failed(j, REASON_ON_ERROR, i);
+			failed(j, REASON_ON_ERROR, i >> 1);
 			if (j->f->verdict || r->kind == RULES_FILTER)
 				return;
 			continue;	/* without this edit */
@@ -180,8 +180,8 @@ static bool repeat(struct job *j, const struct verdict *v, bool decided)
 	uint32_t list[RULES_KEPT_MAX];
 	unsigned n = mask_list(r, header_mask(r, v->mask), list);
 
-	for (unsigned i = 0; i < n && !(decided && list[i] > v->rule); i++)
-		if (deliver(j, &r->rule[list[i]], true) == RULES_STOP)
+	for (unsigned i = 0; i < n && !(decided && list[i] >> 1 > v->rule); i++)
+		if (deliver(j, &r->rule[list[i] >> 1], true) == RULES_STOP)
 			return false;
 	return true;
 }
@@ -290,28 +290,17 @@ static void run_unknown(struct job *j)
 				return;
 			continue;
 		}
-		if (rule_matches(j->m, rule, &j->s) > 0 && !matched(j, rule, false))
+		if (rule_matches(j->m, rule, &j->s, false) > 0 && !matched(j, rule, false))
 			return;
 	}
 	finish(j);
 }
 
-static void run_packet(struct job *j)
+static void run_fragment(struct job *j)
 {
 	struct matcher *m = j->m;
-	struct datagram *d;
-	enum reason err = frame_parse(j->f);
+	struct datagram *d = datagram_of(m, &j->s);
 
-	if (unlikely(err)) {
-		failed(j, err, 0);
-		return;
-	}
-	sight_init(&j->s, j->f);
-	if (likely(!(j->f->pkt.flags & (PKT_FRAG_FIRST | PKT_FRAG_LATER)))) {
-		run_whole(j);
-		return;
-	}
-	d = datagram_of(m, &j->s);
 	if (datagram_evil(d, &j->s) && m->rules->looks)
 		refuse(j, REASON_FRAGMENT_EVASION, 0);
 	else if (j->f->pkt.flags & PKT_FRAG_FIRST)
@@ -322,14 +311,31 @@ static void run_packet(struct job *j)
 		run_unknown(j);
 }
 
+static void run_packet(struct job *j, struct frame *f)
+{
+	enum reason err = frame_parse(f);
+
+	j->f = f;
+	j->v = (struct verdict){ 0 };
+	j->keep = j->turned = false;
+	if (unlikely(err)) {
+		failed(j, err, 0);
+		return;
+	}
+	sight_init(&j->s, f);
+	if (likely(!(f->pkt.flags & (PKT_FRAG_FIRST | PKT_FRAG_LATER))))
+		run_whole(j);
+	else
+		run_fragment(j);
+}
+
 void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_sink *sink)
 {
+	struct job j = { .m = m, .sink = sink };
+
 	if (!m->rules->n && m->rules->def == RULE_PASS)
 		return;
-	for (int i = 0; i < n; i++) {
-		struct job j = { .m = m, .sink = sink, .f = f[i] };
-
+	for (int i = 0; i < n; i++)
 		if (!f[i]->verdict)
-			run_packet(&j);
-	}
+			run_packet(&j, f[i]);
 }

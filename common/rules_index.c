@@ -5,347 +5,360 @@
  * Theory of operation
  *
  * Packets fall into eight classes: IP version by TCP, UDP, ICMP or other.  For each
- * class every rule's filter program is run once, at load time, on a packet of
- * which only those few bits are known that the class fixes: version, protocol, no
- * fragment offset (later fragments never get here).  Where a jump depends on
- * anything else both ways are followed.  A program that cannot return "match" on
- * any way leaves the class.  On the ways that do, equalities that were asked of the
- * ports are remembered: a rule that always asks for one of a few ports is filed
- * under these, all others under "any".  Being unsure always means "any", so the
- * index never loses a match; the program itself has the last word.
+ * class and rule explore_ways() tells the ways on which its filter program can match, as
+ * spans of ports and addresses.  Each way is filed on a shelf, that of one of the fields
+ * that it asks for: the one that fewest others ask in the same words, so that
+ * "dst port 53 and src host ..." goes by host.  A way that asks for none is filed under "any".
+ *
+ * The spans of a shelf cut the field's numbers into intervals; each has its list of rules,
+ * sorted.  A packet meets the lists of its fields' intervals, and "any", merged.
+ * Where explore_all() says that the span alone makes the program match, so does the list.
+ *
+ * Being unsure always means "any", so the index never loses a match; the program itself has
+ * the last word where the list is not certain.
  */
-#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "rules_int.h"
 
-#define STEPS_MAX	3000	/* instructions followed per rule and class */
-#define KEYS_MAX	64	/* ports of one rule */
-#define IS_PORT		0x10000	/* bit of a key: it is a source port */
-#define KEY_ANY		0x20000
+#define STEPS_MAX	3000		/* instructions followed per rule and class */
 #define CLASSES		8
+#define LISTED_MAX	(4u << 20)	/* candidates on all lists of a shelf */
 
-enum l4_class { L4_TCP, L4_UDP, L4_ICMP, L4_OTHER };
+/* A list on a shelf */
+struct slot {
+	uint32_t at, n;
+};
 
-/* A list of rules under each of some ports, sorted */
-struct side {
-	uint16_t *port;
-	uint32_t *start;	/* n + 1 of them */
-	uint32_t *rule;
-	size_t n;
+/**
+ * struct shelf - Lists by intervals of a field
+ * @ladder:	Where intervals begin
+ * @slot:	List of each of them, that below the first one in front
+ * @l4, @off, @size:	Where the field is: from the transport header or the IP header on;
+ *		@size 0: it is the protocol
+ */
+struct shelf {
+	struct ladder ladder;
+	struct slot *slot;
+	uint32_t *list;
+	bool l4;
+	uint8_t off, size;
 };
 
 struct class {
 	uint32_t *any;
 	size_t nany;
-	struct side dst, src;
+	unsigned nshelves;
+	struct shelf shelf[FIELDS];
 };
 
 struct rules_index {
 	struct class class[CLASSES];
 };
 
-enum symbol { SYM_NONE, SYM_IHL, SYM_SPORT, SYM_DPORT, SYM_OTHER_PROTO };
-
-/* A value of which the bits in @known are @v */
-struct value {
-	uint32_t v, known;
-	enum symbol sym;
+/* A span of a field that a way asks for, and how many ask for just that */
+struct ask {
+	uint32_t field;
+	struct span span;
+	uint32_t n;
 };
 
-static const struct value unknown;
+/* A rule to be filed */
+struct entry {
+	struct span span;
+	uint32_t candidate;
+	uint32_t width;		/* intervals it takes */
+};
 
-struct state {
-	const struct bpf_insn *pc;
-	struct value a, x, mem[BPF_MEMWORDS];
-	int32_t sport, dport;		/* -1: not asked for yet */
+struct entries {
+	struct entry *e;
+	size_t n, room;
 };
 
 /**
- * struct explore - One rule in one class
- * @key:	Ports a match needs, or one KEY_ANY
+ * struct filing - One class at work
+ * @ways, @rule:	All ways of all rules, and whose they are
+ * @ask:	What they ask for, sorted, each once
+ * @pile:	What goes to each shelf; [FIELDS]: to "any"
  */
-struct explore {
-	const struct bpf_insn *first, *last;
-	int version;
-	enum l4_class l4;
-	unsigned steps;
-	unsigned nkeys;
-	uint32_t key[KEYS_MAX];
+struct filing {
+	const struct rules *rules;
+	struct packet_class class;
+	struct way *way;
+	uint32_t *rule;
+	size_t n, way_room, rule_room;
+	struct ask *ask;
+	size_t nasks;
+	struct entries pile[FIELDS + 1];
 };
 
-static enum l4_class l4_class(int version, uint8_t proto)
+static bool asks_for(const struct way *w, unsigned field)
 {
-	if (proto == IPPROTO_TCP)
-		return L4_TCP;
-	if (proto == IPPROTO_UDP)
-		return L4_UDP;
-	return proto == (version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) ? L4_ICMP : L4_OTHER;
+	return w->field[field].lo > 0 || w->field[field].hi < field_max((enum field)field);
 }
 
-static struct value known_proto(const struct explore *e)
+static bool asks_nothing(const struct way *w)
 {
-	static const uint8_t protos[] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_ICMP };
-
-	if (e->l4 == L4_OTHER)
-		return (struct value){ 0, 0, SYM_OTHER_PROTO };
-	if (e->l4 == L4_ICMP && e->version == 6)
-		return (struct value){ IPPROTO_ICMPV6, ~0u, SYM_NONE };
-	return (struct value){ protos[e->l4], ~0u, SYM_NONE };
+	for (unsigned i = 0; i < FIELDS; i++)
+		if (asks_for(w, i))
+			return false;
+	return true;
 }
 
-static struct value load_abs(const struct explore *e, uint32_t off, unsigned size)
+static void gather(struct filing *f)
 {
-	bool v4 = e->version == 4, ports = e->l4 == L4_TCP || e->l4 == L4_UDP;
+	struct ways *ways = rules_alloc(sizeof(*ways));
 
-	if (off == 0 && size == 1)
-		return (struct value){ v4 ? 0x40 : 0x60, ~0x0fu, SYM_NONE };
-	if (off == (v4 ? 9 : 6) && size == 1)
-		return known_proto(e);
-	if (v4 && off == 6 && size == 2)
-		return (struct value){ 0, ~0xe000u, SYM_NONE };
-	if (!v4 && ports && size == 2 && (off == 40 || off == 42))
-		return (struct value){ 0, 0, off == 40 ? SYM_SPORT : SYM_DPORT };
-	return unknown;
-}
-
-static struct value load_ind(const struct explore *e, struct value x, uint32_t off, unsigned size)
-{
-	bool ports = e->l4 == L4_TCP || e->l4 == L4_UDP;
-
-	if (x.sym == SYM_IHL && e->version == 4 && ports && size == 2 && (off == 0 || off == 2))
-		return (struct value){ 0, 0, off ? SYM_DPORT : SYM_SPORT };
-	return unknown;
-}
-
-static struct value do_load(const struct explore *e, const struct state *s)
-{
-	const struct bpf_insn *i = s->pc;
-	unsigned size = BPF_SIZE(i->code) == BPF_B ? 1 : BPF_SIZE(i->code) == BPF_H ? 2 : 4;
-
-	switch (BPF_MODE(i->code)) {
-	case BPF_IMM:
-		return (struct value){ i->k, ~0u, SYM_NONE };
-	case BPF_MEM:
-		return i->k < BPF_MEMWORDS ? s->mem[i->k] : unknown;
-	case BPF_ABS:
-		return load_abs(e, i->k, size);
-	case BPF_IND:
-		return load_ind(e, s->x, i->k, size);
-	case BPF_MSH:
-		return (struct value){ 0, 0, i->k ? SYM_NONE : SYM_IHL };
-	default:
-		return unknown;
-	}
-}
-
-static struct value do_alu(const struct bpf_insn *i, struct value a)
-{
-	if (BPF_OP(i->code) != BPF_AND || BPF_SRC(i->code) != BPF_K)
-		return unknown;
-	/* a bit is known if it was, or if the mask clears it */
-	return (struct value){ a.v & i->k, a.known | ~i->k, SYM_NONE };
-}
-
-static bool never_other(const struct explore *e, uint32_t k)
-{
-	return k > 255 || l4_class(e->version, (uint8_t)k) != L4_OTHER;
-}
-
-/* May the jump be taken, may it not?  Bit 0: the test can be true, bit 1: false */
-static unsigned outcomes(const struct explore *e, const struct state *s, struct value a)
-{
-	uint32_t k = s->pc->k;
-
-	if (BPF_SRC(s->pc->code) == BPF_X)
-		return 3;
-	if (a.sym == SYM_SPORT && s->sport >= 0)
-		a = (struct value){ (uint32_t)s->sport, ~0u, SYM_NONE };
-	if (a.sym == SYM_DPORT && s->dport >= 0)
-		a = (struct value){ (uint32_t)s->dport, ~0u, SYM_NONE };
-	switch (BPF_OP(s->pc->code)) {
-	case BPF_JEQ:
-		if (((a.v ^ k) & a.known) || (a.sym == SYM_OTHER_PROTO && never_other(e, k)))
-			return 2;
-		return a.known == ~0u ? 1 : 3;
-	case BPF_JSET:
-		if (a.v & a.known & k)
-			return 1;
-		return k & ~a.known ? 3 : 2;
-	case BPF_JGT:
-		return a.known == ~0u ? (a.v > k ? 1 : 2) : 3;
-	case BPF_JGE:
-		return a.known == ~0u ? (a.v >= k ? 1 : 2) : 3;
-	default:
-		return 3;
-	}
-}
-
-static void found(struct explore *e, const struct state *s)
-{
-	uint32_t key = s->dport >= 0 ? (uint32_t)s->dport :
-		       s->sport >= 0 ? (uint32_t)s->sport | IS_PORT : KEY_ANY;
-
-	for (unsigned i = 0; i < e->nkeys; i++)
-		if (e->key[i] == key)
-			return;
-	if (key == KEY_ANY || e->nkeys == KEYS_MAX) {
-		e->nkeys = 0;
-		key = KEY_ANY;
-	}
-	e->key[e->nkeys++] = key;
-}
-
-static bool is_any(const struct explore *e)
-{
-	return e->nkeys == 1 && e->key[0] == KEY_ANY;
-}
-
-static void explore(struct explore *e, struct state s);
-
-/* Follows both ways of a jump by itself, or sets @s->pc */
-static bool do_jump(struct explore *e, struct state *s)
-{
-	const struct bpf_insn *i = s->pc;
-	struct state yes = *s;
-	unsigned out;
-
-	if (BPF_OP(i->code) == BPF_JA) {
-		s->pc += 1 + i->k;
-		return true;
-	}
-	out = outcomes(e, s, s->a);
-	yes.pc += 1 + i->jt;
-	s->pc += 1 + i->jf;
-	if (BPF_OP(i->code) == BPF_JEQ && BPF_SRC(i->code) == BPF_K && i->k <= 0xffff) {
-		if (s->a.sym == SYM_SPORT)
-			yes.sport = (int32_t)i->k;
-		if (s->a.sym == SYM_DPORT)
-			yes.dport = (int32_t)i->k;
-	}
-	if (out & 1)
-		explore(e, yes);
-	return out & 2;
-}
-
-static void explore(struct explore *e, struct state s)
-{
-	while (!is_any(e)) {
-		const struct bpf_insn *i = s.pc;
-
-		if (i < e->first || i >= e->last || !e->steps--) {
-			e->nkeys = 1;
-			e->key[0] = KEY_ANY;
-			return;
+	for (uint32_t i = 0; i < f->rules->n; i++) {
+		explore_ways(&f->rules->rule[i], f->class, STEPS_MAX, ways);
+		for (unsigned k = 0; k < ways->n; k++)
+			if (asks_nothing(&ways->way[k])) {
+				way_init(&ways->way[0]);
+				ways->n = 1;
+			}
+		for (unsigned k = 0; k < ways->n; k++) {
+			f->way = rules_grow(f->way, f->n, &f->way_room, sizeof(*f->way));
+			f->rule = rules_grow(f->rule, f->n, &f->rule_room, sizeof(*f->rule));
+			f->way[f->n] = ways->way[k];
+			f->rule[f->n++] = i;
 		}
-		switch (BPF_CLASS(i->code)) {
-		case BPF_LD:
-			s.a = do_load(e, &s);
-			break;
-		case BPF_LDX:
-			s.x = do_load(e, &s);
-			break;
-		case BPF_ST:
-		case BPF_STX:
-			if (i->k < BPF_MEMWORDS)
-				s.mem[i->k] = BPF_CLASS(i->code) == BPF_ST ? s.a : s.x;
-			break;
-		case BPF_ALU:
-			s.a = do_alu(i, s.a);
-			break;
-		case BPF_MISC:
-			if (BPF_MISCOP(i->code) == BPF_TAX)
-				s.x = s.a;
-			else
-				s.a = s.x;
-			break;
-		case BPF_JMP:
-			if (!do_jump(e, &s))
-				return;
+	}
+	free(ways);
+}
+
+static int cmp_ask(const void *a, const void *b)
+{
+	const struct ask *x = a, *y = b;
+
+	if (x->field != y->field)
+		return x->field < y->field ? -1 : 1;
+	if (x->span.lo != y->span.lo)
+		return x->span.lo < y->span.lo ? -1 : 1;
+	return (x->span.hi > y->span.hi) - (x->span.hi < y->span.hi);
+}
+
+static void count_asks(struct filing *f)
+{
+	size_t room = 0, n = 0, kept = 0;
+	struct ask *ask = NULL;
+
+	for (size_t i = 0; i < f->n; i++)
+		for (unsigned k = 0; k < FIELDS; k++) {
+			if (!asks_for(&f->way[i], k))
+				continue;
+			ask = rules_grow(ask, n, &room, sizeof(*ask));
+			ask[n++] = (struct ask){ k, f->way[i].field[k], 1 };
+		}
+	if (n)
+		qsort(ask, n, sizeof(*ask), cmp_ask);
+	for (size_t i = 0; i < n; i++) {
+		if (kept && !cmp_ask(&ask[kept - 1], &ask[i]))
+			ask[kept - 1].n++;
+		else
+			ask[kept++] = ask[i];
+	}
+	f->ask = ask;
+	f->nasks = kept;
+}
+
+/* The field that tells a way best from those of other rules, or FIELDS */
+static unsigned best_field(const struct filing *f, const struct way *w)
+{
+	unsigned best = FIELDS;
+	uint32_t least = UINT32_MAX;
+	double narrowest = 1;
+
+	for (unsigned i = 0; i < FIELDS; i++) {
+		struct ask wanted = { i, w->field[i], 0 }, *ask;
+		double part = ((double)wanted.span.hi - wanted.span.lo + 1) /
+			      (1.0 + field_max((enum field)i));
+
+		if (!asks_for(w, i))
 			continue;
-		case BPF_RET:
-			if (BPF_RVAL(i->code) != BPF_K || i->k)
-				found(e, &s);
-			return;
+		ask = bsearch(&wanted, f->ask, f->nasks, sizeof(*ask), cmp_ask);
+		if (ask->n < least || (ask->n == least && part <= narrowest)) {
+			best = i;
+			least = ask->n;
+			narrowest = part;
 		}
-		s.pc++;
 	}
+	return best;
 }
 
-static void keys_of(struct explore *e, const struct rule *r, unsigned class)
+static void put(struct entries *to, struct span span, uint32_t candidate)
 {
-	struct state s = { .sport = -1, .dport = -1 };
-
-	*e = (struct explore){ .version = class < 4 ? 4 : 6, .l4 = (enum l4_class)(class % 4),
-			       .steps = STEPS_MAX };
-	if (!r->where) {
-		e->nkeys = 1;
-		e->key[0] = KEY_ANY;
-		return;
-	}
-	e->first = s.pc = r->prog.bf_insns;
-	e->last = e->first + r->prog.bf_len;
-	explore(e, s);
+	to->e = rules_grow(to->e, to->n, &to->room, sizeof(*to->e));
+	to->e[to->n++] = (struct entry){ span, candidate, 0 };
 }
 
-struct entry {
-	uint32_t key, rule;
-};
+/* Each way to the pile of a field */
+static void distribute(struct filing *f)
+{
+	unsigned steps = STEPS_MAX;
+
+	for (size_t i = 0; i < f->n; i++) {
+		unsigned field = best_field(f, &f->way[i]);
+		struct span span = { 0, 0 };
+		struct way given;
+		bool all;
+
+		if (!i || f->rule[i] != f->rule[i - 1])
+			steps = STEPS_MAX;
+		way_init(&given);
+		if (field < FIELDS)
+			given.field[field] = span = f->way[i].field[field];
+		all = explore_all(&f->rules->rule[f->rule[i]], f->class, &steps, &given);
+		put(&f->pile[field], span, candidate(f->rule[i], all));
+	}
+}
+
+static int cmp_width(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Widest entries that still fit on the lists of a shelf: none wider is filed there */
+static uint32_t widest(const struct entries *pile)
+{
+	uint32_t *width = rules_alloc(pile->n * sizeof(*width)), most = 0;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < pile->n; i++)
+		width[i] = pile->e[i].width;
+	qsort(width, pile->n, sizeof(*width), cmp_width);
+	for (size_t i = 0; i < pile->n && sum + width[i] <= LISTED_MAX; i++) {
+		sum += width[i];
+		if (i + 1 == pile->n || width[i + 1] != width[i])
+			most = width[i];
+	}
+	free(width);
+	return most;
+}
+
+static void place(struct shelf *s, const struct packet_class *c, unsigned field)
+{
+	unsigned v4 = c->version == 4;
+
+	if (field == FIELD_PROTO)
+		return;
+	s->l4 = field <= FIELD_DPORT;
+	s->size = s->l4 ? 2 : 4;
+	if (s->l4)
+		s->off = field == FIELD_SPORT ? 0 : 2;
+	else if (field < FIELD_DST)
+		s->off = (uint8_t)((v4 ? 12 : 8) + 4 * (field - FIELD_SRC));
+	else
+		s->off = (uint8_t)((v4 ? 16 : 24) + 4 * (field - FIELD_DST));
+}
+
+static void cut(struct shelf *s, struct entries *pile)
+{
+	uint64_t *edge = rules_alloc(2 * pile->n * sizeof(*edge));
+
+	for (size_t i = 0; i < pile->n; i++) {
+		edge[2 * i] = pile->e[i].span.lo;
+		edge[2 * i + 1] = (uint64_t)pile->e[i].span.hi + 1;
+	}
+	ladder_make(&s->ladder, edge, 2 * pile->n);
+	for (size_t i = 0; i < pile->n; i++) {
+		struct entry *e = &pile->e[i];
+
+		e->width = (uint32_t)(ladder_find(&s->ladder, e->span.hi) -
+				      ladder_find(&s->ladder, e->span.lo) + 1);
+	}
+}
+
+/* One rule to one list; it may be there already, by another way */
+static void list(struct shelf *s, struct slot *slot, uint32_t candidate)
+{
+	uint32_t *last = s->list + slot->at + slot->n - 1;
+
+	if (slot->n && (*last | 1) == (candidate | 1))
+		*last |= candidate;
+	else
+		s->list[slot->at + slot->n++] = candidate;
+}
+
+/* Entries come and are listed in the order of rules */
+static void fill_shelf(struct filing *f, struct shelf *s, struct entries *pile)
+{
+	uint32_t limit, at = 0;
+
+	cut(s, pile);
+	limit = widest(pile);
+	s->slot = rules_alloc((s->ladder.n + 1) * sizeof(*s->slot));
+	for (size_t i = 0; i < pile->n; i++) {
+		const struct entry *e = &pile->e[i];
+		size_t first = ladder_find(&s->ladder, e->span.lo);
+
+		if (e->width > limit)
+			put(&f->pile[FIELDS], e->span, e->candidate & ~1u);
+		else
+			for (uint32_t k = 0; k < e->width; k++)
+				s->slot[first + k].n++;
+	}
+	for (size_t i = 0; i <= s->ladder.n; i++) {
+		s->slot[i].at = at;
+		at += s->slot[i].n;
+		s->slot[i].n = 0;
+	}
+	s->list = rules_alloc(at * sizeof(*s->list));
+	for (size_t i = 0; i < pile->n; i++) {
+		const struct entry *e = &pile->e[i];
+		size_t first = ladder_find(&s->ladder, e->span.lo);
+
+		for (uint32_t k = 0; e->width <= limit && k < e->width; k++)
+			list(s, &s->slot[first + k], e->candidate);
+	}
+}
 
 static int cmp_entry(const void *a, const void *b)
 {
 	const struct entry *x = a, *y = b;
 
-	if (x->key != y->key)
-		return x->key < y->key ? -1 : 1;
-	return (x->rule > y->rule) - (x->rule < y->rule);
+	return (x->candidate > y->candidate) - (x->candidate < y->candidate);
 }
 
-/* Entries of one side, sorted by port, then rule */
-static void fill_side(struct side *s, const struct entry *e, size_t n)
+static void fill_any(struct class *c, struct entries *pile)
 {
-	s->port = rules_alloc((n + 1) * sizeof(*s->port));
-	s->start = rules_alloc((n + 1) * sizeof(*s->start));
-	s->rule = rules_alloc((n + 1) * sizeof(*s->rule));
-	for (size_t i = 0; i < n; i++) {
-		uint16_t port = (uint16_t)e[i].key;
+	c->any = rules_alloc(pile->n * sizeof(*c->any));
+	if (pile->n)
+		qsort(pile->e, pile->n, sizeof(*pile->e), cmp_entry);
+	for (size_t i = 0; i < pile->n; i++) {
+		uint32_t v = pile->e[i].candidate;
 
-		if (!s->n || s->port[s->n - 1] != port) {
-			s->start[s->n] = (uint32_t)i;
-			s->port[s->n++] = port;
-		}
-		s->rule[i] = e[i].rule;
+		if (c->nany && (c->any[c->nany - 1] | 1) == (v | 1))
+			c->any[c->nany - 1] |= v;
+		else
+			c->any[c->nany++] = v;
 	}
-	s->start[s->n] = (uint32_t)n;
 }
 
 static void build_class(struct class *c, const struct rules *r, unsigned class)
 {
-	struct entry *list = NULL;
-	size_t n = 0, room = 0, src = 0, any = 0;
-	struct explore e;
+	struct filing f = { .rules = r, .class = { class < 4 ? 4 : 6, (enum l4_class)(class % 4) } };
 
-	list = rules_grow(list, 0, &room, sizeof(*list));
-	for (uint32_t i = 0; i < r->n; i++) {
-		keys_of(&e, &r->rule[i], class);
-		for (unsigned k = 0; k < e.nkeys; k++) {
-			list = rules_grow(list, n, &room, sizeof(*list));
-			list[n++] = (struct entry){ e.key[k], i };
-		}
+	gather(&f);
+	count_asks(&f);
+	distribute(&f);
+	for (unsigned i = 0; i < FIELDS; i++) {
+		struct shelf *s = &c->shelf[c->nshelves];
+
+		if (!f.pile[i].n)
+			continue;
+		place(s, &f.class, i);
+		fill_shelf(&f, s, &f.pile[i]);
+		c->nshelves++;
 	}
-	qsort(list, n, sizeof(*list), cmp_entry);
-	while (src < n && list[src].key < IS_PORT)
-		src++;
-	for (any = src; any < n && list[any].key < KEY_ANY;)
-		any++;
-	fill_side(&c->dst, list, src);
-	fill_side(&c->src, list + src, any - src);
-	c->nany = n - any;
-	c->any = rules_alloc((c->nany + 1) * sizeof(*c->any));
-	for (size_t i = any; i < n; i++)
-		c->any[i - any] = list[i].rule;
-	free(list);
+	fill_any(c, &f.pile[FIELDS]);
+	for (unsigned i = 0; i <= FIELDS; i++)
+		free(f.pile[i].e);
+	free(f.way);
+	free(f.rule);
+	free(f.ask);
 }
 
 struct rules_index *index_build(const struct rules *r)
@@ -357,42 +370,38 @@ struct rules_index *index_build(const struct rules *r)
 	return ix;
 }
 
-static void free_side(struct side *s)
-{
-	free(s->port);
-	free(s->start);
-	free(s->rule);
-}
-
 void index_free(struct rules_index *ix)
 {
 	if (!ix)
 		return;
 	for (unsigned i = 0; i < CLASSES; i++) {
-		free_side(&ix->class[i].dst);
-		free_side(&ix->class[i].src);
-		free(ix->class[i].any);
+		struct class *c = &ix->class[i];
+
+		for (unsigned k = 0; k < c->nshelves; k++) {
+			ladder_free(&c->shelf[k].ladder);
+			free(c->shelf[k].slot);
+			free(c->shelf[k].list);
+		}
+		free(c->any);
 	}
 	free(ix);
 }
 
-static void look_up(const struct side *s, const uint8_t *bytes, struct index_walk *w, int i)
+/* The bytes a filter program would read, also of a header that is cut */
+static bool read_field(const struct shelf *s, const struct packet *p, const uint8_t *data,
+		       uint32_t *v)
 {
-	uint16_t port = be16(bytes);
-	size_t lo = 0, hi = s->n;
+	const uint8_t *at = data + (s->l4 ? p->l4 : p->l3) + s->off;
 
-	while (lo < hi) {
-		size_t mid = (lo + hi) / 2;
-
-		if (s->port[mid] < port)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo < s->n && s->port[lo] == port) {
-		w->p[i] = s->rule + s->start[lo];
-		w->end[i] = s->rule + s->start[lo + 1];
-	}
+	if (s->size == 4)
+		*v = be32(at);
+	else if (!s->size)
+		*v = p->proto;
+	else if (p->end - p->l4 < s->off + 2u)
+		return false;
+	else
+		*v = be16(at);
+	return true;
 }
 
 void index_start(const struct rules_index *ix, const struct packet *p, const uint8_t *data,
@@ -400,13 +409,32 @@ void index_start(const struct rules_index *ix, const struct packet *p, const uin
 {
 	enum l4_class l4 = l4_class(p->version, p->proto);
 	const struct class *c = &ix->class[(p->version == 4 ? 0 : 4) + l4];
+	uint32_t v;
 
-	*w = (struct index_walk){ .p = { c->any }, .end = { c->any + c->nany } };
-	if (l4 != L4_TCP && l4 != L4_UDP)
-		return;
-	/* the bytes a filter program would read, also of a header that is cut */
-	if (c->src.n && p->end >= p->l4 + 2)
-		look_up(&c->src, data + p->l4, w, 1);
-	if (c->dst.n && p->end >= p->l4 + 4)
-		look_up(&c->dst, data + p->l4 + 2, w, 2);
+	w->n = 0;
+	w->sure = p->flags & PKT_L4 || l4 == L4_OTHER;
+	index_add(w, c->any, c->nany);
+	for (unsigned i = 0; i < c->nshelves; i++) {
+		const struct shelf *s = &c->shelf[i];
+		const struct slot *slot;
+
+		if (!read_field(s, p, data, &v))
+			continue;
+		slot = &s->slot[ladder_find(&s->ladder, v)];
+		index_add(w, s->list + slot->at, slot->n);
+	}
+}
+
+uint32_t index_merge(struct index_walk *w)
+{
+	uint32_t best = CANDIDATE_NONE, certain = 0;
+
+	for (unsigned i = 0; i < w->n; i++)
+		best = MIN(best, *w->p[i] & ~1u);
+	for (unsigned i = w->n; i-- > 0;)
+		if ((*w->p[i] & ~1u) == best) {
+			certain |= *w->p[i] & w->sure;
+			index_step(w, i);
+		}
+	return best | certain;
 }

@@ -142,35 +142,110 @@ void table_free(struct rules_table *t);
 void rule_print(const struct rule *rule, bool with_name, FILE *out);
 void print_string(const char *s, size_t len, FILE *out);
 
+/* ---- rules_explore.c: what a filter program can find ---- */
+
+#define WAYS_MAX	32
+
+enum l4_class { L4_TCP, L4_UDP, L4_ICMP, L4_OTHER };
+
+/* Packets that are alike to most filter programs, but for their fields */
+struct packet_class {
+	uint8_t version;
+	enum l4_class l4;
+};
+
+enum l4_class l4_class(int version, uint8_t proto);
+
+/* Words of the packet.  Ports are the first two 16-bit words behind the IP header, whatever the
+ * protocol; IPv4 has the first word of each address; the protocol is one of L4_OTHER only */
+enum field {
+	FIELD_SPORT, FIELD_DPORT, FIELD_SRC, FIELD_DST = FIELD_SRC + 4, FIELD_PROTO = FIELD_DST + 4,
+	FIELDS
+};
+
+uint32_t field_max(enum field field);
+
+struct span {
+	uint32_t lo, hi;
+};
+
+/* What a way through a program asks of the fields: all of these */
+struct way {
+	struct span field[FIELDS];
+};
+
+struct ways {
+	unsigned n;
+	struct way way[WAYS_MAX];
+};
+
+/* The way that asks nothing */
+void way_init(struct way *w);
+/* On which ways can a packet of the class match?  @steps: instructions followed at most */
+void explore_ways(const struct rule *r, struct packet_class class, unsigned steps,
+		  struct ways *ways);
+/* Does each packet of the class that has its transport header, if it is one that has any,
+ * and these fields, match?  @steps: as many fewer afterwards */
+bool explore_all(const struct rule *r, struct packet_class class, unsigned *steps,
+		 const struct way *given);
+
 /* ---- rules_index.c: which rules can match a packet at all ---- */
 
 struct rules_index *index_build(const struct rules *r);
 void index_free(struct rules_index *ix);
 
+/* A rule on a list: its number, and if "where" holds for certain; sorts by number */
+static inline uint32_t candidate(uint32_t rule, bool certain)
+{
+	return rule << 1 | certain;
+}
+
+#define CANDIDATE_NONE	UINT32_MAX
+
 /**
  * struct index_walk - Candidates for one packet, in order
- * @p, @end:	Sorted lists that are merged: rules for any port, for the source
- *		port, for the destination port; the fourth is the caller's
+ * @p, @end:	Sorted lists that are merged, @n of them, none empty
+ * @sure:	The packet has what a program may read to be certain
  */
 struct index_walk {
-	const uint32_t *p[4], *end[4];
+	unsigned n;
+	bool sure;
+	const uint32_t *p[FIELDS + 2], *end[FIELDS + 2];
 };
 
 void index_start(const struct rules_index *ix, const struct packet *p, const uint8_t *data,
 		 struct index_walk *w);
 
-/* Next candidate, or UINT32_MAX */
+static inline void index_add(struct index_walk *w, const uint32_t *list, size_t n)
+{
+	w->p[w->n] = list;
+	w->end[w->n] = list + n;
+	w->n += n > 0;
+}
+
+static inline void index_step(struct index_walk *w, unsigned i)
+{
+	if (++w->p[i] < w->end[i])
+		return;
+	w->p[i] = w->p[--w->n];
+	w->end[i] = w->end[w->n];
+}
+
+/* Next candidate of several lists: the lowest, certain if it is on one of them */
+uint32_t index_merge(struct index_walk *w);
+
+/* Next candidate, or CANDIDATE_NONE */
 static inline uint32_t index_next(struct index_walk *w)
 {
-	uint32_t best = UINT32_MAX;
+	uint32_t next;
 
-	for (int i = 0; i < 4; i++)
-		if (w->p[i] < w->end[i] && *w->p[i] < best)
-			best = *w->p[i];
-	for (int i = 0; i < 4; i++)
-		if (w->p[i] < w->end[i] && *w->p[i] == best)
-			w->p[i]++;
-	return best;
+	if (!w->n)
+		return CANDIDATE_NONE;
+	if (w->n > 1)
+		return index_merge(w);
+	next = *w->p[0];
+	index_step(w, 0);
+	return w->sure ? next : next & ~1u;
 }
 
 /* ---- rules_match.c: does one rule match one packet? ---- */
@@ -198,8 +273,8 @@ static inline void sight_init(struct sight *s, struct frame *f)
 /* The same packet the other way round, addresses and ports swapped; false: it has no ports */
 bool sight_turn(struct matcher *m, const struct sight *s, struct sight *turned);
 
-/* 1 it matches, 0 it does not, -1 it cannot be judged */
-int rule_matches(struct matcher *m, struct rule *rule, struct sight *s);
+/* 1 it matches, 0 it does not, -1 it cannot be judged.  @certain: "where" is known to hold */
+int rule_matches(struct matcher *m, struct rule *rule, struct sight *s, bool certain);
 
 /* Does a rule look behind the IP header? */
 bool rule_looks(const struct rule *rule);

@@ -189,7 +189,7 @@ static bool over_rate(const struct rule_rate *rate, struct rule_bucket *b, uint6
 }
 
 /* endpoint, tables, fragment; where; payload; every; rate: tests are sorted so */
-int rule_matches(struct matcher *m, struct rule *rule, struct sight *s)
+int rule_matches(struct matcher *m, struct rule *rule, struct sight *s, bool certain)
 {
 	unsigned i = 0;
 	int found;
@@ -197,7 +197,7 @@ int rule_matches(struct matcher *m, struct rule *rule, struct sight *s)
 	for (; i < rule->ntests && rule->test[i].kind != TEST_PAYLOAD; i++)
 		if (!header_test(&rule->test[i], s))
 			return 0;
-	if (rule->where && !where_matches(m, rule, s))
+	if (!certain && rule->where && !where_matches(m, rule, s))
 		return 0;
 	for (; i < rule->ntests; i++) {
 		found = payload_matches(m, &rule->test[i], s);
