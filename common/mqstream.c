@@ -493,6 +493,17 @@ static void free_message(void *data, void *hint)
 	free(data);
 }
 
+/* What ZeroMQ's thread said meanwhile, that there is room again say, zmq_msg_send() looks
+ * at only once a millisecond; till then it would block, and its descriptor says it would
+ * not.  Asking for the events always looks. */
+static bool takes_more(void *sock)
+{
+	size_t len = sizeof(int);
+	int events = 0;
+
+	return !zmq_getsockopt(sock, ZMQ_EVENTS, &events, &len) && events & ZMQ_POLLOUT;
+}
+
 /* A full message is handed over; until ZeroMQ takes it, it waits sealed */
 static int mq_flush(struct tx *tx)
 {
@@ -507,10 +518,10 @@ static int mq_flush(struct tx *tx)
 		m->sealed = true;
 	}
 	while (zmq_msg_send(&m->msg, m->sock, ZMQ_DONTWAIT) < 0) {
+		if (errno == EINTR || (errno == EAGAIN && takes_more(m->sock)))
+			continue;
 		if (errno == EAGAIN)
 			return -EAGAIN;
-		if (errno == EINTR)
-			continue;
 		log_error("%s: %s", tx->spec, zmq_strerror(errno));
 		return -EIO;
 	}

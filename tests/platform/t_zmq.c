@@ -132,6 +132,31 @@ static void test_edge(void *ctx, const char *ep)
 	zmq_close(pull);
 }
 
+/* A full socket's descriptor says when there is room, and its events, not the next send,
+ * are how to know. */
+static void test_room(void *ctx, const char *ep)
+{
+	void *push = sock(ctx, ZMQ_PUSH), *pull = sock(ctx, ZMQ_PULL);
+	struct pollfd p = { .events = POLLIN };
+	size_t len = sizeof(p.fd);
+	int n, left, woken = 0;
+
+	zmq_bind(pull, ep);
+	zmq_connect(push, ep);
+	zmq_getsockopt(push, ZMQ_FD, &p.fd, &len);
+	n = left = fill(push);
+	OK(!(events(push) & ZMQ_POLLOUT) && poll(&p, 1, 0) == 0, "full, after %d messages", n);
+	while (left && zmq_recv(pull, NULL, 0, 0) > 0)
+		left--;
+	while (!(events(push) & ZMQ_POLLOUT) && poll(&p, 1, WAIT_MS) == 1)
+		woken++;
+	OK(!left && events(push) & ZMQ_POLLOUT, "read empty: asked, it takes more (woken %d times)",
+	   woken);
+	OK(zmq_send(push, "a", 1, ZMQ_DONTWAIT) == 1, "and does");
+	zmq_close(push);
+	zmq_close(pull);
+}
+
 static double seconds(void)
 {
 	struct timespec t;
@@ -164,7 +189,7 @@ static void test_linger(const char *ep)
 int main(void)
 {
 	static void (*const tests[])(void *ctx, const char *ep) = {
-		test_steal, test_order, test_bounded, test_edge,
+		test_steal, test_order, test_bounded, test_edge, test_room,
 	};
 	unsigned n = sizeof(tests) / sizeof(tests[0]);
 	void *ctx = zmq_ctx_new();
