@@ -188,7 +188,6 @@ static void queue_to(struct ifacetx *t, struct msghdr *h, const uint8_t *ip)
 {
 	union address *to = &t->to[t->queued];
 
-	h->msg_name = to;
 	if (t->kind == SEND_IP4) {
 		to->in = (struct sockaddr_in){ .sin_family = AF_INET };
 		memcpy(&to->in.sin_addr, ip + 16, 4);
@@ -225,8 +224,10 @@ static void queue(struct ifacetx *t, struct frame *f, const struct outer *o,
 
 	own[0] = iov[0];
 	own[1] = iov[1];
-	*h = (struct msghdr){ .msg_iov = own, .msg_iovlen = iov[1].iov_len ? 2 : 1 };
-	if (t->kind != SEND_ETHER) {
+	h->msg_iovlen = iov[1].iov_len ? 2 : 1;
+	if (t->kind == SEND_ETHER) {
+		h->msg_namelen = 0;
+	} else {
 		own[0].iov_base = (uint8_t *)iov[0].iov_base + o->l3;
 		own[0].iov_len -= o->l3;
 		queue_to(t, h, own[0].iov_base);
@@ -254,8 +255,10 @@ static void send_pieces(struct ifacetx *t, struct frame *f)
 
 static void send_frame(struct ifacetx *t, struct frame *f)
 {
+	bool joined = f->encap_off + f->encap_len == f->off;
 	struct iovec iov[2] = {
-		{ frame_encap(f), f->encap_len }, { frame_data(f), f->len },
+		{ frame_encap(f), f->encap_len + (joined ? f->len : 0u) },
+		{ frame_data(f), joined ? 0 : f->len },
 	};
 	struct outer o = { 0 };
 	enum reason r = REASON_NONE;
@@ -336,6 +339,13 @@ static const struct tx_ops ifacetx_ops = {
 	.close = ifacetx_close,
 };
 
+/* What is the same for every packet */
+static void prepare_messages(struct ifacetx *t)
+{
+	for (unsigned i = 0; i < QUEUE; i++)
+		t->msg[i].msg_hdr = (struct msghdr){ .msg_name = &t->to[i], .msg_iov = t->iov[i] };
+}
+
 /* A raw socket keeps a full queue to itself unless it is asked to tell */
 static void tell_errors(int fd, int level, int name)
 {
@@ -385,6 +395,7 @@ struct tx *ifacetx_open(const char *name, struct stage *st)
 	t->tx = (struct tx){ .ops = &ifacetx_ops, .spec = name, .kind = "iface" };
 	t->st = st;
 	t->name = name;
+	prepare_messages(t);
 	open_sockets(t);
 	if (!iface_ask(t, SIOCGIFINDEX, &ifr) || !attach(t, ifr.ifr_ifindex))
 		die("-I %s: %m", name);

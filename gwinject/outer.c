@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
+#include <net/ethernet.h>
 #include <netinet/in.h>
 
 #include "csum.h"
 #include "geneve.h"
 #include "outer.h"
 
-enum { UDP_LEN = 8, IP4_MIN = 20, IP6_LEN = 40, TTL = 64 };
+enum { ETHER_LEN = 14, UDP_LEN = 8, IP4_MIN = 20, IP6_LEN = 40, TTL = 64 };
 
 #define IP4_DF	0x4000u
 
@@ -21,33 +22,49 @@ static uint16_t ip_header_len(const uint8_t *ip, size_t left, uint8_t version)
 	return hlen >= IP4_MIN && hlen <= left ? hlen : 0;
 }
 
+/* What load balancers send: no VLAN tag, IPv4 without options */
+static bool is_plain(const uint8_t *encap, size_t len, uint32_t linktype)
+{
+	return linktype == LINKTYPE_ETHERNET &&
+	       len >= ETHER_LEN + IP4_MIN + UDP_LEN + GENEVE_HDR_LEN &&
+	       be16(encap + 12) == ETHERTYPE_IP && encap[ETHER_LEN] == 0x45 &&
+	       encap[ETHER_LEN + 9] == IPPROTO_UDP;
+}
+
+/* Offsets of IP and UDP; written also where there is neither */
+static bool find_layers(const uint8_t *encap, size_t len, uint32_t linktype, uint32_t *l3,
+			uint32_t *udp)
+{
+	uint8_t version;
+	uint16_t hlen;
+
+	if (!len || packet_l3(encap, len, linktype, l3, &version) || *l3 >= len)
+		return false;
+	version = encap[*l3] >> 4;
+	hlen = ip_header_len(encap + *l3, len - *l3, version);
+	*udp = *l3 + hlen;
+	return hlen && *udp + UDP_LEN + GENEVE_HDR_LEN <= len;
+}
+
 enum reason outer_parse(struct outer *o, struct frame *f)
 {
 	const uint8_t *encap = frame_encap(f);
-	struct outer n = { .len = f->encap_len };
-	const uint8_t *udp;
-	uint32_t l3;
-	uint16_t hlen;
+	uint32_t l3 = ETHER_LEN, udp = ETHER_LEN + IP4_MIN;
 
-	if (!f->encap_len || packet_l3(encap, n.len, f->encap_linktype, &l3, &n.version))
+	if (!is_plain(encap, f->encap_len, f->encap_linktype) &&
+	    !find_layers(encap, f->encap_len, f->encap_linktype, &l3, &udp))
 		return REASON_NO_ENCAP;
-	if (l3 >= n.len)
+	if (be16(encap + udp + 2) != GENEVE_PORT ||
+	    udp + UDP_LEN + GENEVE_HDR_LEN + 4 * (encap[udp + UDP_LEN] & 0x3fu) != f->encap_len)
 		return REASON_NO_ENCAP;
-	n.version = encap[l3] >> 4;
-	hlen = ip_header_len(encap + l3, n.len - l3, n.version);
-	if (!hlen || l3 + hlen + UDP_LEN + GENEVE_HDR_LEN > n.len)
-		return REASON_NO_ENCAP;
-	n.l3 = (uint16_t)l3;
-	n.udp = (uint16_t)(l3 + hlen);
-	udp = encap + n.udp;
-	if (be16(udp + 2) != GENEVE_PORT ||
-	    n.udp + UDP_LEN + GENEVE_HDR_LEN + 4 * (udp[UDP_LEN] & 0x3fu) != n.len)
-		return REASON_NO_ENCAP;
-	*o = n;
+	*o = (struct outer){
+		.l3 = (uint16_t)l3, .udp = (uint16_t)udp, .len = f->encap_len,
+		.version = encap[l3] >> 4,
+	};
 	return REASON_NONE;
 }
 
-static void swap(uint8_t *a, uint8_t *b, size_t len)
+static inline void swap(uint8_t *a, uint8_t *b, size_t len)
 {
 	uint8_t t[16];
 
@@ -63,8 +80,6 @@ static void turn(const struct outer *o, uint8_t *encap, uint32_t linktype)
 	if (linktype == LINKTYPE_ETHERNET)
 		swap(encap, encap + 6, 6);
 	if (o->version == 4) {
-		put32(ip + 4, IP4_DF);
-		ip[8] = TTL;
 		swap(ip + 12, ip + 16, 4);
 	} else {
 		ip[7] = TTL;
@@ -95,6 +110,23 @@ static void udp6_checksum(const struct outer *o, uint8_t *encap, const struct io
 	memcpy(udp + 6, &csum, sizeof(csum));
 }
 
+/*
+ * The sum is of what is written, not of what lies there: loads that wait for smaller
+ * stores before them took longer than all the rest.
+ */
+static void ip4_header(uint8_t *ip, size_t hlen, size_t len)
+{
+	uint32_t front = (uint32_t)be16(ip) << 16 | (uint32_t)len;
+	uint32_t ttl = (uint32_t)TTL << 24 | IPPROTO_UDP << 16;
+	uint64_t sum = csum_partial(ip + 12, hlen - 12, 0);
+
+	sum = (sum & UINT32_MAX) + (sum >> 32) + __builtin_bswap32(front) +
+	      __builtin_bswap32(IP4_DF) + __builtin_bswap32(ttl);
+	put32(ip, front);
+	put32(ip + 4, IP4_DF);
+	put32(ip + 8, ttl | __builtin_bswap16(csum_fold(sum)));
+}
+
 bool outer_fit(const struct outer *o, uint8_t *encap, const struct iovec *inner, int n, size_t len)
 {
 	uint8_t *ip = encap + o->l3, *udp = encap + o->udp;
@@ -103,12 +135,11 @@ bool outer_fit(const struct outer *o, uint8_t *encap, const struct iovec *inner,
 
 	if (ip_len > UINT16_MAX)
 		return false;
-	put16(udp + 4, (uint16_t)udp_len);
 	if (o->version == 4) {
-		put16(ip + 2, (uint16_t)ip_len);
-		put16(udp + 6, 0);
-		csum_ipv4(ip);
+		ip4_header(ip, o->udp - o->l3, ip_len);
+		put32(udp + 4, (uint32_t)udp_len << 16);	/* no checksum */
 	} else {
+		put16(udp + 4, (uint16_t)udp_len);
 		put16(ip + 4, (uint16_t)(ip_len - IP6_LEN));
 		udp6_checksum(o, encap, inner, n);
 	}
@@ -144,6 +175,7 @@ enum reason outer_return(struct frame *f, uint32_t mtu)
 	if (len > mtu && f->marks & FRAME_CHANGED && !(f->marks & FRAME_FRAGMENT))
 		return REASON_TOO_LARGE;
 	leave_cooked(f, &o);
+	frame_touch(f);
 	turn(&o, frame_encap(f), f->encap_linktype);
 	if (f->marks & FRAME_FRAGMENT)
 		return REASON_NONE;	/* each fragment gets its own lengths */

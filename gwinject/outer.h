@@ -49,7 +49,8 @@ enum reason outer_parse(struct outer *o, struct frame *f)
 	__attribute__((nonnull, warn_unused_result));
 
 /**
- * outer_fit() - Lengths and checksums of an encapsulation for an inner packet
+ * outer_fit() - Lengths, checksums and, for IPv4, what else of its header is ours to
+ * say, of an encapsulation for an inner packet
  * @encap:	Bytes of the encapsulation, changed
  * @inner:	The inner packet in @n pieces, all but the last of even length
  * @len:	Its length, at least that of the pieces (a capture may have cut it)
