@@ -21,6 +21,8 @@
 #define ETH_LEN		14u
 #define UDP_AT		(ETH_LEN + 20u)
 #define GENEVE_AT	(UDP_AT + 8u)
+#define FRAME_MAX	9023u		/* MTU 9001 and an Ethernet header with two tags */
+#define SLOTS		2048u		/* as many as gwcap's buffer has */
 
 static void swap(uint8_t *a, uint8_t *b, size_t n)
 {
@@ -75,6 +77,8 @@ int main(int argc, char **argv)
 	err = ingress_open(&drop, argv[1], GENEVE_PORT);
 	if (!err)
 		err = port_open(&port, argv[1]);
+	if (!err)
+		err = port_resize(&port, SLOTS * (FRAME_MAX + 256), FRAME_MAX);
 	if (err) {
 		fprintf(stderr, "b_echo: %s: %s\n", argv[1], strerror(-err));
 		return 1;

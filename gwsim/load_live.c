@@ -191,13 +191,14 @@ static int open_all(struct live *v, const char **why)
 	err = open_program(v);
 	if (err)
 		return err;
-	*why = "XDP on the appliance's eth0";
-	err = open_queue(v->site);
+	/* One that goes nowhere: there is no queue as yet */
+	*why = "BPF_PROG_RUN";
+	err = run(v, 1);
 	if (err)
 		return err;
-	/* Its front is zeros as yet: nobody's packet */
-	*why = "BPF_PROG_RUN";
-	return run(v, 1);
+	/* Last: a socket's packets are copied once more where there is one */
+	*why = "XDP on the appliance's eth0";
+	return open_queue(v->site);
 }
 
 struct live *live_open(const struct site *s, const uint8_t *frame, uint32_t len, const char **why)
