@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "behind.h"
 #include "log.h"
 #include "stream.h"
 
@@ -282,7 +283,10 @@ struct bytes_tx {
 	bool warned;
 	uint8_t *buf;
 	size_t size, limit, start, end;
-	uint64_t flushed;		/* packets at the last empty buffer */
+	uint64_t flushed;		/* packets known to be written */
+	struct behind behind;		/* files: writes what was given to it, while @buf fills */
+	uint8_t *spare;			/* the other buffer, then */
+	uint64_t given;			/* packets up to there */
 	struct cap_writer w;
 	char name[2 * CAP_NAME_MAX];
 };
@@ -326,6 +330,8 @@ static int bytes_flush(struct tx *tx)
 	if (b->err)
 		return -b->err;
 	tx_header(b);
+	if (behind_wait(&b->behind))
+		return tx_failed(b, b->behind.err);
 	while (b->start < b->end) {
 		ssize_t n = write(b->fd, b->buf + b->start, b->end - b->start);
 
@@ -338,7 +344,24 @@ static int bytes_flush(struct tx *tx)
 		b->start += (size_t)n;
 	}
 	b->start = b->end = 0;
-	b->flushed = tx->packets;
+	b->flushed = b->given = tx->packets;
+	return 0;
+}
+
+/* The buffer is full: a file's is given away, and the other one filled */
+static int tx_make_room(struct bytes_tx *b)
+{
+	uint8_t *full = b->buf;
+
+	if (!b->regular || (!b->spare && !(b->spare = malloc(b->size))))
+		return bytes_flush(&b->tx);
+	if (behind_give(&b->behind, full, b->end))
+		return tx_failed(b, b->behind.err);
+	b->flushed = b->given;
+	b->given = b->tx.packets;
+	b->buf = b->spare;
+	b->spare = full;
+	b->end = 0;
 	return 0;
 }
 
@@ -371,7 +394,7 @@ static int bytes_send(struct tx *tx, struct frame **f, int n)
 			continue;
 		if (b->end >= b->limit ||
 		    b->end + cap_packet_size(f[i]) + CAP_HEADER_ROOM > b->size) {
-			err = bytes_flush(tx);
+			err = tx_make_room(b);
 			if (err)
 				return i || err == -EAGAIN ? i : err;
 		}
@@ -392,8 +415,11 @@ static int bytes_end(struct tx *tx, enum tx_end how)
 {
 	struct bytes_tx *b = (struct bytes_tx *)tx;
 
-	if (how == TX_LEAVE)
+	if (how == TX_LEAVE) {
+		if (!behind_wait(&b->behind))
+			b->flushed = b->given;
 		return tx_give_up(b);
+	}
 	if (!b->end_written && b->end + 3 * CAP_HEADER_ROOM > b->size) {
 		int err = bytes_flush(tx);
 
@@ -413,8 +439,10 @@ static void bytes_tx_close(struct tx *tx)
 {
 	struct bytes_tx *b = (struct bytes_tx *)tx;
 
+	behind_close(&b->behind);
 	if (close(b->fd) && !b->err)
 		log_error("%s: %m", spec_name(b->tx.spec, "stdout"));
+	free(b->spare);
 	free(b->buf);
 	free(b);
 }
@@ -438,7 +466,8 @@ static void tx_prepare(struct bytes_tx *b, const struct rx *rx)
 	b->regular = S_ISREG(st.st_mode);
 	if (b->regular && rx && rx->dev == st.st_dev && rx->ino == st.st_ino)
 		die_conf("%s: is the input as well", name);
-	if (b->regular && b->fd != STDOUT_FILENO && ftruncate(b->fd, 0))
+	/* Not an empty one: that alone would have ext4 write all of it to disk on close */
+	if (b->regular && b->fd != STDOUT_FILENO && st.st_size && ftruncate(b->fd, 0))
 		die("%s: %m", name);
 	if (!b->regular)
 		own_description(b->fd, O_WRONLY, name);
@@ -459,6 +488,7 @@ struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf)
 	if (dash && isatty(b->fd))
 		die_usage("stdout is a terminal: give -o FILE, a further stage, or --print");
 	tx_prepare(b, conf->rx);
+	behind_init(&b->behind, b->fd);
 	b->limit = b->regular ? BLOCK : PIPE_CHUNK;
 	b->conf = conf;
 	snprintf(b->name, sizeof(b->name), "%s%s%s", conf->prog, *conf->as ? ":" : "", conf->as);

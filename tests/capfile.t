@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: MIT
 """What our stages write opens in tcpdump and tshark, as the same packets"""
 import os
+import resource
+import signal
 
-from gwtest import done, generate, ok, path, run
+from gwtest import account, done, generate, ok, path, run
 
 COUNT = 200
 
@@ -43,7 +45,30 @@ def opens(file, what, inner):
        seen[:3], mine[:3])
 
 
+def short_of_room():
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3500000, 3500000))
+
+
+def large():
+    """Files of many blocks, which are written behind the stage's back"""
+    generate("large.pcapng", 5000, 1400)
+    status, _, err = run("sh", "-c", "gwcap -i large.pcapng -o large1.pcapng && "
+                         "gwcap -i large.pcapng | cat >large2.pcapng", cwd=path(""))
+    first, second = (run("h_dump", path("large%d.pcapng" % n)) for n in (1, 2))
+    ok(status == 0 and first == second and first[1].count(b"\n") == 5000,
+       "5000 packets of 1400 bytes: the same in a file as through a pipe", err, first[2])
+    status, _, err = run("gwcap", "-i", path("large.pcapng"), "-o", path("full.pcapng"),
+                         preexec_fn=short_of_room)
+    a = account(err)
+    ok(status == 1 and "full.pcapng: File too large" in err and
+       os.path.getsize(path("full.pcapng")) == 3500000, "a full disk: what fits is there", err)
+    ok(a and a.balances() and 0 < a.out <= 3500000 // 1400 and a.uncertain,
+       "and every packet accounted for", err)
+
+
 def main():
+    large()
     generate("in.pcapng", COUNT, 40)
     steps = ["gwcap -i in.pcapng -o cap.pcapng", "gwcap -i in.pcapng -o cap.pcap",
              "gwdecap -i cap.pcapng -o decap.pcapng", "gwinject -i decap.pcapng -o inject.pcapng",
