@@ -42,6 +42,7 @@ class Bench:
     def __init__(self, patterns, work):
         self.patterns = patterns or ["*"]
         self.work = work
+        self.reported = 0
         self.env = dict(os.environ, GW_RUN=os.path.join(work, "run"), PATH=":".join(
             [os.path.join(BUILD, d) for d in ("bin", "bench", "tests")] + [os.environ["PATH"]]))
         print("\t".join(COLUMNS), flush=True)
@@ -51,9 +52,14 @@ class Bench:
 
     def report(self, name, unit, values, must="", aim=""):
         if values and self.wants(name):
+            self.reported += 1
             figures = (statistics.median(values), min(values), max(values))
             print(name, unit, *(f"{f:.4g}" for f in figures), len(values), must, aim,
                   sep="\t", flush=True)
+
+    def end(self):
+        if not self.reported:
+            sys.exit(f"bench: no row fits {' '.join(map(shlex.quote, self.patterns))}")
 
     def group(self, cases, derived=(), goals=None):
         """Take turns: {name: function that gives {unit: figure}}; the first turn warms up.
@@ -154,7 +160,7 @@ def descendants(pid):
 
 
 def stages(pid):
-    """The stages among them, once all are there."""
+    """The stages among them."""
     found = []
     for p in descendants(pid):
         try:
