@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "find.h"
 #include "rules_int.h"
 
 #define CLOCK_SET_NS	1000000000u	/* no packet is overtaken by as much */
@@ -74,7 +75,8 @@ int pattern_find(struct matcher *m, const struct rule_pattern *p, const uint8_t 
 	int n;
 
 	if (!p->re) {
-		hit = from <= len ? memmem(data + from, len - from, p->text, p->len) : NULL;
+		hit = from <= len ? find_bytes(data + from, len - from,
+					       (const uint8_t *)p->text, p->len) : NULL;
 		if (!hit)
 			return 0;
 		*start = (size_t)(hit - data);
