@@ -19,17 +19,28 @@ static inline uint64_t load64(const uint8_t *p)
 	return v;
 }
 
+/* Less than 32 bytes.  32-bit words may be added as they are: their halves fold together */
 static uint64_t add_tail(const uint8_t *p, size_t len, uint64_t sum)
 {
-	uint64_t v = 0;
+	uint64_t rest = 0;
+	uint32_t word;
+	uint16_t half;
 
 	for (; len >= 8; p += 8, len -= 8)
 		sum = add64(sum, load64(p));
-	if (len) {
-		memcpy(&v, p, len);
-		sum = add64(sum, v);
+	if (len & 4) {
+		memcpy(&word, p, sizeof(word));
+		rest += word;
+		p += 4;
 	}
-	return sum;
+	if (len & 2) {
+		memcpy(&half, p, sizeof(half));
+		rest += half;
+		p += 2;
+	}
+	if (len & 1)
+		rest += *p;
+	return add64(sum, rest);
 }
 
 /* Two chains of carries, so that one addition need not wait for the other. */

@@ -22,12 +22,21 @@
 uint64_t csum_partial(const void *data, size_t len, uint64_t sum) __attribute__((nonnull, pure));
 
 /**
+ * csum_half() - The same sum in little more than 32 bits: words may be added to it
+ */
+static inline uint64_t csum_half(uint64_t sum)
+{
+	return (sum & UINT32_MAX) + (sum >> 32);
+}
+
+/**
  * csum_fold() - 16-bit complement of a sum, as it goes into a header
  */
 static inline uint16_t csum_fold(uint64_t sum)
 {
-	while (sum >> 16)
-		sum = (sum & 0xffff) + (sum >> 16);
+	sum = csum_half(csum_half(sum));
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
 	return (uint16_t)~sum;
 }
 
@@ -84,8 +93,7 @@ static inline uint16_t csum_replace16(uint16_t csum, uint16_t from, uint16_t to)
  */
 static inline uint16_t csum_update(uint16_t csum, uint64_t from, uint64_t to)
 {
-	to = (to & UINT32_MAX) + (to >> 32);
-	return csum_fold(to + (uint16_t)~csum + csum_fold(from));
+	return csum_fold(csum_half(to) + (uint16_t)~csum + csum_fold(from));
 }
 
 #endif /* GW_CSUM_H */

@@ -52,6 +52,24 @@ bool frame_own(struct frame *f, size_t tail)
 	return true;
 }
 
+/* Does [at, at + len) lie outside of [from, to)? */
+static bool apart(int64_t at, size_t len, int64_t from, int64_t to)
+{
+	return !len || at >= to || at + (int64_t)len <= from;
+}
+
+bool frame_grow(struct frame *f, size_t tail)
+{
+	int64_t end = f->off + f->len, grown = end + (int64_t)tail;
+
+	if (f->off < f->buf_off || grown > f->buf_off + f->room ||
+	    !apart(f->encap_off, f->encap_len, end, grown) ||
+	    !apart(f->opt_off, f->opt_len, end, grown))
+		return frame_own(f, tail);
+	frame_touch(f);
+	return true;
+}
+
 bool frame_set(struct frame *f, const void *data, size_t len)
 {
 	size_t aux;

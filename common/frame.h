@@ -246,6 +246,11 @@ static inline void __attribute__((nonnull)) frame_reset(struct frame *f)
 bool frame_own(struct frame *f, size_t tail) __attribute__((nonnull, warn_unused_result));
 
 /**
+ * frame_grow() - frame_own() only if there is no room for @tail more bytes behind the packet
+ */
+bool frame_grow(struct frame *f, size_t tail) __attribute__((nonnull, warn_unused_result));
+
+/**
  * frame_set() - Put a packet into the frame's own buffer
  * @data:	Copied
  * @len:	At most @f->room - FRAME_HEADROOM - the encapsulation's and options' lengths

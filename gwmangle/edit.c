@@ -8,16 +8,14 @@
 /**
  * struct change - A payload and what becomes of it; offsets from its start
  * @data, @len:	As it is
- * @first:	Where the first edit starts; the editor's buffer holds what follows
- * @copied:	Bytes of @data already taken over
- * @last:	End of the last edit, in @data
+ * @first:	Where the first edit starts
+ * @last:	End of the last one: what is between is in the editor's buffer, edited
  * @n:		Bytes in the editor's buffer
  */
 struct change {
 	const uint8_t *data;
 	size_t len;
 	size_t first;
-	size_t copied;
 	size_t last;
 	size_t n;
 };
@@ -59,8 +57,8 @@ static bool replace_one(struct editor *e, struct change *c, const struct rule *r
 			size_t start, size_t end, bool first)
 {
 	if (first)
-		c->first = c->copied = start;
-	if (!put(e, c, c->data + c->copied, start - c->copied))
+		c->first = c->last = start;
+	if (!put(e, c, c->data + c->last, start - c->last))
 		return false;
 	for (unsigned i = 0; i < r->nparts; i++) {
 		struct view v = part_bytes(e, c, r, i);
@@ -68,11 +66,11 @@ static bool replace_one(struct editor *e, struct change *c, const struct rule *r
 		if (!put(e, c, v.p, v.left))
 			return false;
 	}
-	c->copied = c->last = end;
+	c->last = end;
 	return true;
 }
 
-/* All matches, left to right; the result lies in the editor's buffer. */
+/* All matches, left to right; what becomes of them lies in the editor's buffer. */
 static unsigned replace_all(struct editor *e, struct change *c, const struct rule *r, bool equal)
 {
 	size_t from = 0, start, end;
@@ -85,7 +83,7 @@ static unsigned replace_all(struct editor *e, struct change *c, const struct rul
 			return EDIT_ERROR;
 		if (!found)
 			break;
-		if (start < c->copied || end < start || end > c->len)
+		if (start < c->last || end < start || end > c->len)
 			return EDIT_ERROR;	/* \K in a look-around */
 		if (equal && replacement_len(e, c, r) != end - start) {
 			res |= EDIT_LEFT;
@@ -97,8 +95,6 @@ static unsigned replace_all(struct editor *e, struct change *c, const struct rul
 		from = end > from ? end : from;
 		from += end == start;		/* an empty match: go on behind it */
 	}
-	if (res & EDIT_DONE && !put(e, c, c->data + c->copied, c->len - c->copied))
-		return EDIT_ERROR;
 	return res;
 }
 
@@ -135,19 +131,20 @@ static void write_l4(const struct packet *p, uint8_t *data, uint64_t from, uint6
 {
 	uint8_t *l4 = data + p->l4;
 	uint8_t *field = l4 + csum_l4_field(p->proto);
-	uint8_t was[4], is[4];
-	uint16_t csum;
+	uint16_t was = __builtin_bswap16((uint16_t)len), is, csum;
 
-	put32(was, len);
-	put32(is, p->end - p->l4);
+	is = __builtin_bswap16((uint16_t)(p->end - p->l4));
+	from = csum_half(from);
+	to = csum_half(to);
 	if (p->proto != IPPROTO_ICMP) {		/* length in the pseudo-header */
-		from = csum_partial(was, sizeof(was), from);
-		to = csum_partial(is, sizeof(is), to);
+		from += was;
+		to += is;
 	}
 	if (p->proto == IPPROTO_UDP) {		/* and once more in the header */
-		from = csum_partial(l4 + 4, 2, from);
-		put16(l4 + 4, (uint16_t)(p->end - p->l4));
-		to = csum_partial(l4 + 4, 2, to);
+		memcpy(&was, l4 + 4, sizeof(was));
+		memcpy(l4 + 4, &is, sizeof(is));
+		from += was;
+		to += is;
 	}
 	memcpy(&csum, field, sizeof(csum));
 	if (p->proto == IPPROTO_UDP && csum == 0) {
@@ -175,34 +172,42 @@ static bool make_room(struct editor *e, struct frame *f, int32_t delta)
 		memcpy(e->kept, frame_data(f), end);
 		e->kept_len = end;
 	}
-	return frame_own(f, (size_t)delta);
+	return frame_grow(f, (size_t)delta);
 }
 
-/* Bytes from the first edit to the last, of equal length; to an even end, if there is one */
-static size_t edited_span(const struct change *c, size_t head)
+/*
+ * Bytes that move, from @at on, count for the sums only if they move by an odd number: each
+ * changes sides within its 16 bits then
+ */
+static void moved_sums(const uint8_t *at, size_t len, bool odd, uint64_t *from, uint64_t *to)
 {
-	size_t n = c->last - c->first;
+	uint16_t sum = (uint16_t)~csum_fold(csum_partial(at, len, 0));
+	uint16_t turned = __builtin_bswap16(sum);
 
-	return n + ((head + n) % 2 && c->last < c->len);
+	*from = csum_partial(odd ? &turned : &sum, sizeof(sum), *from);
+	*to = csum_partial(odd ? &sum : &turned, sizeof(sum), *to);
 }
 
-/* Put the edited bytes back: from the first edit on, to the last one or the end */
+/* Put the edited bytes in place of those they were made from, move what follows */
 static unsigned commit(struct editor *e, struct frame *f, const struct change *c)
 {
-	size_t start = c->first & ~(size_t)1, head = c->first - start;
-	int32_t delta = (int32_t)(c->first + c->n) - (int32_t)c->len;
-	size_t n = delta ? c->n : edited_span(c, head);
-	size_t old = delta ? c->len - c->first : n;
+	size_t head = c->first & 1, old = c->last - c->first, left = c->len - c->last;
+	int32_t delta = (int32_t)c->n - (int32_t)old;
 	uint32_t l4_len = f->pkt.end - f->pkt.l4;
 	uint64_t from, to;
 	uint8_t *at;
 
 	if (!make_room(e, f, delta))
 		return EDIT_ERROR;
-	at = frame_data(f) + f->pkt.payload + start;
-	from = csum_partial(at, head + old, 0);
-	memcpy(at + head, e->out, n);
-	to = csum_partial(at, head + n, 0);
+	frame_touch(f);
+	at = frame_data(f) + f->pkt.payload + c->first;
+	from = csum_partial(at - head, head + old, 0);
+	if (delta)
+		memmove(at + c->n, at + old, left);
+	memcpy(at, e->out, c->n);
+	to = csum_partial(at - head, head + c->n, 0);
+	if (delta & 1)
+		moved_sums(at + c->n, left, c->last & 1, &from, &to);
 	if (delta) {
 		write_ip_length(&f->pkt, frame_data(f), delta);
 		f->pkt.end = (uint32_t)((int32_t)f->pkt.end + delta);
@@ -252,6 +257,7 @@ static unsigned edit_ttl(struct frame *f, uint8_t ttl)
 
 	if (*field == ttl)
 		return 0;
+	frame_touch(f);
 	if (f->pkt.version == 4)
 		set_ip4_word(ip, 8, (uint16_t)(ttl << 8 | ip[9]));
 	else
@@ -271,6 +277,7 @@ static unsigned edit_dscp(struct frame *f, uint8_t dscp)
 		is = (uint16_t)((was & 0xf03f) | dscp << 6);
 	if (is == was)
 		return 0;
+	frame_touch(f);
 	if (f->pkt.version == 4)
 		set_ip4_word(ip, 0, is);
 	else

@@ -4,10 +4,11 @@
  *
  * Theory of operation
  *
- * A replacement is put together in a buffer from the first match on and copied back:
- * payloads without a match are never copied.  Checksums are updated by what changed
- * (RFC 1624), so a packet that came with a wrong one leaves with a wrong one, and its
- * receiver still notices.  UDP over IPv4 that came without stays without.
+ * What becomes of the bytes from the first match to the end of the last is put together in
+ * a buffer and copied back; what follows moves if their length changes, within the
+ * frame where it has room.  Checksums are updated by what changed (RFC 1624), so a
+ * packet that came with a wrong one leaves with a wrong one, and its receiver still
+ * notices; bytes that move by an even number change no sum.  UDP over IPv4 that came without stays without.
  *
  * Left alone, and said so: fragments (the other fragments would not fit any more),
  * packets the capture cut, datagrams with bytes behind the end that the UDP length
@@ -32,7 +33,7 @@ enum edit_result {
  * struct editor - What edits share
  * @m:		Finds patterns
  * @mtu:	A packet that grows beyond is kept as it was before
- * @out:	Replaced payload
+ * @out:	Edited bytes of the payload
  * @kept, @kept_len:	The packet before it grew past @mtu; @kept_len 0: it did not.
  *		Reset by the caller for each packet
  */

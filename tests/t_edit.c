@@ -116,6 +116,42 @@ static void replacements(void)
 	replaced("replace /\\x01?B/i \"\\x01\\xff\"", "b", "\1\xff");
 }
 
+/* One text with each 'a' replaced; in memory of its own or in the frame's buffer */
+static bool random_edit(const char *to)
+{
+	char before[100], after[400] = "";
+	size_t n = (size_t)random() % 80, at = 0;
+	uint8_t version = random() % 2 ? 4 : 6, proto = random() % 3 ? 17 : 58;
+	struct frame *f;
+
+	for (size_t k = 0; k < n; k++) {
+		before[k] = random() % 3 ? 'b' : 'a';
+		at += (size_t)(before[k] == 'b' ? sprintf(after + at, "b") :
+						  sprintf(after + at, "%s", to));
+	}
+	before[n] = '\0';
+	f = make(version, version == 4 && proto == 58 ? 1 : proto, before);
+	if (random() % 2 && !frame_own(f, 0))
+		return false;
+	return apply(f) == (strchr(before, 'a') ? EDIT_DONE : 0) && is(f, after);
+}
+
+static void random_edits(void)
+{
+	static const char *const with[] = { "", "x", "xy", "xyz", "xyzz" };
+	char rule[40];
+
+	for (size_t i = 0; i < ARRAY_SIZE(with); i++) {
+		unsigned wrong = 0;
+
+		snprintf(rule, sizeof(rule), "replace \"a\" \"%s\"", with[i]);
+		use_rules(rule);
+		for (unsigned k = 0; k < 2000; k++)
+			wrong += !random_edit(with[i]);
+		OK(!wrong, "%u of 2000 texts are wrong after %s", wrong, rule);
+	}
+}
+
 static void untouched(void)
 {
 	struct frame *f;
@@ -227,6 +263,7 @@ int main(void)
 {
 	pool = frame_pool_new(1, ROOM);
 	replacements();
+	random_edits();
 	untouched();
 	zero_sum();
 	headers();

@@ -180,6 +180,7 @@ static void test_frame(void)
 	struct frame **pool = frame_pool_new(2, 2048);
 	struct frame *f = pool[0];
 	uint8_t outside[300];
+	int64_t off;
 
 	for (unsigned i = 0; i < sizeof(outside); i++)
 		outside[i] = (uint8_t)i;
@@ -195,6 +196,16 @@ static void test_frame(void)
 	OK(frame_own(f, 0) && frame_data(f)[0] == 150 && !memcmp(frame_encap(f), outside, 100),
 	   "again, in its own buffer");
 	OK(!frame_own(f, 4096) && frame_data(f)[0] == 150, "what does not fit changes nothing");
+	off = f->off;
+	OK(frame_grow(f, 500) && f->off == off, "room behind a packet is used where it lies");
+	f->off = f->encap_off - 250;
+	memcpy(frame_data(f), "xyz", 3);
+	OK(frame_grow(f, 100) && f->off == f->encap_off - 250, "up to the encapsulation");
+	OK(frame_grow(f, 101) && f->off == off && !memcmp(frame_data(f), "xyz", 3) &&
+	   !memcmp(frame_encap(f), outside, 100), "else the packet moves");
+	OK(!frame_grow(f, 4096) && f->off == off, "if it fits");
+	f->off = frame_rel(f, outside);
+	OK(frame_grow(f, 0) && f->off == off && frame_data(f)[1] == 1, "and from elsewhere");
 	OK(frame_set(f, "abc", 3) && f->len == 3 && !memcmp(frame_encap(f), outside, 100), "new contents");
 	frame_pool_free(pool);
 }
