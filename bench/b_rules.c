@@ -134,7 +134,7 @@ static size_t build(uint8_t *p, enum mix mix)
 
 static void build_all(enum mix mix)
 {
-	const size_t stride = sizeof(struct frame) + ROOM;
+	const size_t stride = FRAME_FRONT + ROOM;
 
 	if (kept[mix])
 		return;
@@ -151,18 +151,18 @@ static void build_all(enum mix mix)
 		f->dialect = DIALECT_AWS;
 		if (!frame_set(f, data, len) || frame_parse(f))
 			die("frame");
-		memcpy(kept[mix] + i * stride, f, sizeof(*f) + FRAME_HEADROOM + len);
+		memcpy(kept[mix] + i * stride, f, FRAME_FRONT + FRAME_HEADROOM + len);
 	}
 }
 
 static void restore(enum mix mix)
 {
-	const size_t stride = sizeof(struct frame) + ROOM;
+	const size_t stride = FRAME_FRONT + ROOM;
 
 	for (unsigned i = 0; i < PACKETS; i++) {
 		const struct frame *k = (const struct frame *)(const void *)(kept[mix] + i * stride);
 
-		memcpy(pool[i], k, sizeof(*k) + FRAME_HEADROOM + k->len);
+		memcpy(pool[i], k, FRAME_FRONT + FRAME_HEADROOM + k->len);
 	}
 }
 
