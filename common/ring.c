@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -158,11 +159,11 @@ static bool within(int64_t off, uint64_t len, uint64_t end)
 /* Headers as packet_parse() leaves them, in this order and inside the packet */
 static bool headers_ok(const struct packet *p, uint32_t len)
 {
-	uint32_t ip = p->version == 4 ? 20 : 40;
+	uint32_t ip = p->version == 4 ? 20 : 40, l4 = p->proto == IPPROTO_TCP ? 20 : 8;
 
 	return (p->version == 4 || p->version == 6) && p->end <= len && p->payload <= p->end &&
 	       p->l4 <= p->payload && p->l3 <= p->l4 && p->l4 - p->l3 >= ip &&
-	       (!(p->flags & PKT_L4) || p->payload - p->l4 >= 8);
+	       (!(p->flags & PKT_L4) || p->payload - p->l4 >= l4);
 }
 
 /* A private copy of a neighbour's word about a frame: may it be believed? */
@@ -283,8 +284,9 @@ int ring_take(struct ring_pos *p, struct frame **f, int max)
 	n = (int)MIN(there, (unsigned)max);
 	if (!n)
 		return 0;
-	atomic_store_explicit(&mine->taken, p->done + (unsigned)n, memory_order_relaxed);
-	/* Release: taken before anything that changes; pairs with ring_recover(). */
+	/* Release: not before the done of the burst before, lest taken - done exceeds a
+	 * burst; and the fence: before anything that changes.  Both pair with ring_recover(). */
+	atomic_store_explicit(&mine->taken, p->done + (unsigned)n, memory_order_release);
 	atomic_thread_fence(memory_order_release);
 	p->dead = 0;
 	for (int i = 0; i < n; i++) {

@@ -23,17 +23,18 @@
  * entry, with its verdict: later stages skip it, the last one frees it.
  *
  * Memory order.  done is stored with release and read with acquire, so who sees the
- * cursor sees the frames below it.  taken is stored before the first byte of the burst
- * changes (a release fence behind it): whatever a stage that died had changed lies below
- * the taken that its successor reads.  last grows with release after the new stage's
- * cursors were set; the head reads last again after done[last], for a stage that joined
- * in between has a smaller done than the one that was last.
+ * cursor sees the frames below it.  taken is stored behind the done of the burst before
+ * (release) and before the first byte of the burst changes (a release fence behind it):
+ * whatever a stage that died had changed lies below the taken that its successor reads.
+ * last grows with release after the new stage's cursors were set; the head reads last
+ * again after done[last], for a stage that joined in between has a smaller done than the
+ * one that was last.
  *
  * Sleep.  A stage that finds nothing says so (asleep = 1), looks once more behind a full
  * fence, and sleeps in its one poll() on its doorbell, an eventfd.  Who moves a cursor
  * looks, behind a full fence as well, whether the one that waits for it sleeps: one of
  * the two sees the other.  A doorbell may ring in vain, and a stage that dies between
- * cursor and doorbell leaves a sleeper: its successor rings once, whatever it finds.
+ * cursor and doorbell leaves a sleeper: who sits down rings once, whatever it finds.
  *
  * Crash.  A stage's successor, which holds the lock on its seat, turns the entries from
  * done to taken into drops with reason "restart" and goes on behind them: a packet is
@@ -188,6 +189,9 @@ void ring_close(struct ring *r) __attribute__((nonnull));
 
 /**
  * ring_sit() - Take seat @k from where its cursors stand
+ *
+ * Whoever sits down rings, after ring_recover(), the stage that waits for it, or the head
+ * if it is the last one: its predecessor, or the last one before it, may not have come to it.
  *
  * Return: 0; -EPROTO if they cannot be right
  */
