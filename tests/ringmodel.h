@@ -1,0 +1,768 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ringmodel.h - The ring's protocol as steps, for t_ringmodel.c
+ *
+ * What is modelled: the steps of ring_take(), ring_put(), ring_reserve() with its second
+ * look at last, ring_publish(), ring_wake(), ring_doze(), ring_rise(), ring_extend(),
+ * ring_sit() and ring_recover(), one access to shared memory (or one run of stores) a
+ * step, for a head and two or three stages over a ring of two to four entries in bursts
+ * of one or two.  Stages mark the bytes of each packet in place, one drops a packet by
+ * rule, the last one sends.  All orders of all steps are tried (states that were seen are
+ * not gone through again), with
+ *
+ * - stores that linger: each process has a buffer of them, which drains at any time.  In
+ *   mode "tso" first in, first out, as on x86; in mode "weak" in any order that release
+ *   stores, release fences and one place's order allow.  It must be empty for a full
+ *   fence and for a system call (send, doorbell): no compiler moves a store behind one.
+ * - death of any stage behind any step.  What its buffer held is lost: each part of it
+ *   that may drain first may have drained.  A successor sits down any time later, and
+ *   rings once whoever waits for this stage.
+ * - a stage that joins (ring_extend, between two bursts, doorbell rung or not; it then sits
+ *   down as a successor does), and a sleeper that wakes for some other reason.
+ *
+ * Left out: loads that run ahead of each other where an acquire forbids it (where nothing
+ * does, in ring_wake(), both orders are tried; that the acquire is needed is a planted
+ * fault), buffers of more than SB stores, cursors that wrap, the offer and the seats'
+ * states, neighbours that lie, and a head that dies: the segment ends with it.
+ *
+ * Required in every state: entries are seen in order and with the bytes they were filled
+ * with, no entry is in two hands, none is marked by one stage twice, sent twice or
+ * unmarked, none is overwritten that somebody still needs, no honest cursor is refused;
+ * where nothing can go on every stage sleeps, the head has seen the ring empty, and each
+ * entry was sent, or dropped by the rule, or by a restart.
+ */
+#ifndef RINGMODEL_H
+#define RINGMODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ENTRIES		4	/* at most */
+#define PROCS		4	/* the head included */
+#define SB		8	/* stores that linger */
+#define RULED		1	/* entry that stage 1 drops by rule */
+
+/* One place in memory each */
+enum { V_LAST, V_TAKEN, V_DONE = V_TAKEN + PROCS, V_ASLEEP = V_DONE + PROCS,
+       V_DESC = V_ASLEEP + PROCS, V_DATA = V_DESC + ENTRIES, VARS = V_DATA + ENTRIES };
+
+/* Flags of a lingering store */
+enum { VAR = 0x1f, RELEASE = 0x40, FENCE = 0x80 };
+
+/* Bits of a descriptor: entry + 1, verdict; own copies have CHANGED.  Of data: entry + 1,
+ * one mark a stage */
+enum { WHO = 0x07, BY_RULE = 0x08, BY_RESTART = 0x10, DEAD = BY_RULE | BY_RESTART, CHANGED = 0x20 };
+enum { MARK = 0x08 };
+
+enum { AWAKE, WANTS_ENTRIES, WANTS_HALF, WANTS_ALL };
+
+enum pc { TOP, TAKE, COPY, WORK, SEND, PUT, WAKE, RANG, BELL, DOZE, LOOK, SLEEP, RISE, HUSH,
+	  RESERVE, RELOAD, AGAIN, FILL, EXTEND, FINISHED, ABSENT, GONE, RECOVER, RECOVERED, RING };
+
+enum fault { RIGHT, NO_AGAIN, LATE_TAKEN, NO_FENCE, NO_FULL_FENCE, NO_LOOK, NO_DROPS, EARLY_DONE,
+	     LOOSE_DONE, LOOSE_TAKEN, LOOSE_LAST, EARLY_LOADS, QUIET };
+
+struct store {
+	uint8_t var, val;
+};
+
+/**
+ * struct proc - Private memory of a process
+ * @after:	Where to go on after ring_wake(), or after look_free()
+ * @ahead:	Frames were loaded before the cursor (EARLY_LOADS)
+ */
+struct proc {
+	uint8_t pc, after, done, seen, rung, n, i, a, b, last, ahead, asleep;
+	uint8_t own[2];
+	uint8_t stores;
+	struct store sb[SB];
+};
+
+struct state {
+	uint8_t mem[VARS];
+	uint8_t bell[PROCS];
+	uint8_t sent, gone;	/* bit an entry */
+	uint8_t kills, joins, spurious;
+	struct proc proc[PROCS];
+};
+
+struct conf {
+	const char *what;
+	uint8_t stages, last, entries, burst, packets, kills, joins, spurious;
+	bool weak, polls;
+	enum fault fault;
+};
+
+static const struct conf *conf;
+static struct state *s;		/* at hand */
+static struct proc *p;
+static unsigned k;
+static const char *bad;
+
+static void violated(const char *what)
+{
+	if (!bad)
+		bad = what;
+}
+
+static void need(bool good, const char *what)
+{
+	if (!good)
+		violated(what);
+}
+
+/* --- memory --------------------------------------------------------------- */
+
+static uint8_t load(unsigned var)
+{
+	for (int j = p->stores - 1; j >= 0; j--)
+		if (p->sb[j].var != FENCE && (p->sb[j].var & VAR) == var)
+			return p->sb[j].val;
+	return s->mem[var];
+}
+
+static void store(unsigned var, unsigned val)
+{
+	if (p->stores == SB)
+		abort();
+	p->sb[p->stores++] = (struct store){ (uint8_t)var, (uint8_t)val };
+}
+
+static void release_fence(void)
+{
+	if (conf->weak && p->stores)
+		store(FENCE, 0);
+}
+
+static bool room_for(int n)
+{
+	return p->stores + n <= SB;
+}
+
+/* May store @j of the buffer drain now? */
+static bool may_drain(const struct proc *q, int j)
+{
+	if (j && (!conf->weak || q->sb[j].var & RELEASE))
+		return false;
+	if (q->sb[j].var == FENCE)
+		return false;
+	for (int b = 0; b < j; b++)
+		if (q->sb[b].var == FENCE || (q->sb[b].var & VAR) == (q->sb[j].var & VAR))
+			return false;
+	return true;
+}
+
+static void forget(int j)
+{
+	p->stores--;
+	memmove(&p->sb[j], &p->sb[j + 1], (unsigned)(p->stores - j) * sizeof(p->sb[0]));
+	p->sb[p->stores] = (struct store){ 0 };
+}
+
+static void drain_one(int j)
+{
+	s->mem[p->sb[j].var & VAR] = p->sb[j].val;
+	forget(j);
+	while (p->stores && p->sb[0].var == FENCE)
+		forget(0);
+}
+
+static bool of_frame(const struct store *st)
+{
+	return st->var != FENCE && (st->var & VAR) >= V_DESC;
+}
+
+/* Store @j drains.  Those to frames do no earlier than something needs them to: the later
+ * they are seen, the worse.  When a process dies they may all have been seen: die(). */
+static bool drain(int j)
+{
+	if (j >= p->stores || p->sb[j].var == FENCE)
+		return false;
+	if (of_frame(&p->sb[j])) {
+		for (int i = 0; i < p->stores; i++)
+			if (!of_frame(&p->sb[i]))
+				return false;
+		drain_one(0);
+		return true;
+	}
+	while (j && !may_drain(p, j) && of_frame(&p->sb[0])) {
+		int had = p->stores;
+
+		drain_one(0);
+		j -= had - p->stores;
+	}
+	if (!may_drain(p, j))
+		return false;
+	drain_one(j);
+	return true;
+}
+
+static unsigned desc_of(unsigned i)
+{
+	return V_DESC + i % conf->entries;
+}
+
+static unsigned data_of(unsigned i)
+{
+	return V_DATA + i % conf->entries;
+}
+
+/* done of process @j as it believes itself */
+static uint8_t done_of(unsigned j)
+{
+	const struct proc *q = &s->proc[j];
+
+	return q->pc == ABSENT || q->pc == GONE ? s->mem[V_DONE + j] : q->done;
+}
+
+/* --- both ----------------------------------------------------------------- */
+
+static bool go(enum pc pc)
+{
+	p->pc = (uint8_t)pc;
+	return true;
+}
+
+static bool wake_then(enum pc after)
+{
+	if (conf->polls)
+		return go(TOP);
+	if (p->rung == p->done)
+		return go(after);
+	p->after = (uint8_t)after;
+	return go(WAKE);
+}
+
+static bool back(void)
+{
+	enum pc after = p->after;
+
+	p->after = p->a = p->b = 0;
+	return go(after);
+}
+
+static unsigned waiting(void)
+{
+	return p->last ? 0 : k + 1;
+}
+
+static bool fulfilled(uint8_t wish, unsigned used)
+{
+	return wish == WANTS_HALF ? used <= conf->entries / 2u : wish == WANTS_ALL && !used;
+}
+
+/* The two loads of what the last stage looks at have no order: @second tries the other */
+static bool wake(bool second)
+{
+	if (p->stores && conf->fault != NO_FULL_FENCE)
+		return false;
+	p->rung = p->done;
+	if (!p->last) {
+		p->a = load(V_ASLEEP + k + 1);
+		return p->a ? go(BELL) : back();
+	}
+	if (!k)
+		return back();
+	p->i = second;
+	if (second)
+		p->b = load(V_DONE);
+	else
+		p->a = load(V_ASLEEP);
+	return go(RANG);
+}
+
+static bool rang(void)
+{
+	if (p->i)
+		p->a = load(V_ASLEEP);
+	else
+		p->b = load(V_DONE);
+	p->i = 0;
+	need(p->b >= p->done, "the last stage is ahead of the head");
+	return fulfilled(p->a, p->b - p->done) ? go(BELL) : back();
+}
+
+/* a: still to be exchanged */
+static bool bell(void)
+{
+	unsigned w = waiting();
+
+	if (p->stores)
+		return false;
+	if (p->a) {
+		p->a = s->mem[V_ASLEEP + w];
+		s->mem[V_ASLEEP + w] = AWAKE;
+		if (!p->a)
+			return back();
+		p->a = 0;
+		return true;
+	}
+	s->bell[w] = 1;
+	return back();
+}
+
+static uint8_t wish(void)
+{
+	return k ? WANTS_ENTRIES : p->done == conf->packets ? WANTS_ALL : WANTS_HALF;
+}
+
+static bool doze(void)
+{
+	if (!room_for(1))
+		return false;
+	store(V_ASLEEP + k, wish());
+	if (conf->fault == NO_LOOK)
+		return go(SLEEP);
+	return go(k ? LOOK : RESERVE);
+}
+
+static bool fenced(void)
+{
+	return !p->stores || conf->fault == NO_FULL_FENCE;
+}
+
+static bool look(void)
+{
+	if (!fenced())
+		return false;
+	return go(load(V_DONE + k - 1) == p->done ? SLEEP : RISE);
+}
+
+static bool sleeping(bool spurious)
+{
+	if (spurious ? !s->spurious : !s->bell[k])
+		return false;
+	s->spurious -= spurious;
+	return go(RISE);
+}
+
+static bool rise(void)
+{
+	if (!room_for(1))
+		return false;
+	store(V_ASLEEP + k, AWAKE);
+	return go(HUSH);
+}
+
+static bool hush(void)
+{
+	s->bell[k] = 0;
+	return go(TOP);
+}
+
+/* The doorbell is for the caller to ring, at once or when it finds nothing: both */
+static bool cursor_moved(void)
+{
+	p->n = 0;
+	memset(p->own, 0, sizeof(p->own));
+	return p->done % 3 ? go(TOP) : wake_then(TOP);
+}
+
+static bool extend(void)
+{
+	unsigned release = conf->fault == LOOSE_LAST ? 0 : RELEASE;
+
+	if (!room_for(3))
+		return false;
+	store(V_TAKEN + k + 1, p->done);
+	store(V_DONE + k + 1, p->done);
+	store(V_LAST | release, k + 1);
+	p->last = 0;
+	return go(TOP);
+}
+
+static bool may_extend(void)
+{
+	if (!p->last || !s->joins || k == conf->stages)
+		return false;
+	s->joins--;
+	return go(EXTEND);
+}
+
+/* --- a stage -------------------------------------------------------------- */
+
+static bool frames_of_burst(unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		p->own[i] = load(desc_of(p->done + i));
+	p->n = (uint8_t)n;
+	return true;
+}
+
+static unsigned burst_of(unsigned there)
+{
+	return there < conf->burst ? there : conf->burst;
+}
+
+/* EARLY_LOADS: nothing keeps the frames from being read before the cursor */
+static bool look_ahead(void)
+{
+	if (p->ahead)
+		return false;
+	p->ahead = 1;
+	return frames_of_burst(conf->burst);
+}
+
+static bool stage_top(bool other)
+{
+	unsigned there = p->seen - p->done;
+
+	if (other)
+		return conf->fault == EARLY_LOADS ? look_ahead() : may_extend();
+	if (there < conf->burst) {
+		uint8_t seen = load(V_DONE + k - 1);
+
+		there = (uint8_t)(seen - p->done);
+		need(there <= conf->entries && seen >= p->seen, "an honest cursor is refused");
+		p->seen = seen;
+	}
+	p->n = (uint8_t)burst_of(there);
+	if (p->n)
+		return go(TAKE);
+	p->ahead = 0;
+	memset(p->own, 0, sizeof(p->own));
+	return wake_then(DOZE);
+}
+
+static void in_one_hand(void)
+{
+	for (unsigned j = 0; j <= s->mem[V_LAST]; j++) {
+		if (j < k)
+			need(done_of(j) >= p->done + p->n, "an entry is in two hands");
+		if (j > k)
+			need(done_of(j) <= p->done, "an entry is in two hands");
+	}
+}
+
+static bool take(void)
+{
+	if (!room_for(2 + p->n))	/* what work() stores as well */
+		return false;
+	in_one_hand();
+	if (conf->fault != LATE_TAKEN) {
+		store((V_TAKEN + k) | (conf->fault == LOOSE_TAKEN ? 0 : RELEASE), p->done + p->n);
+		if (conf->fault != NO_FENCE)
+			release_fence();
+	}
+	return go(COPY);
+}
+
+static bool copy(void)
+{
+	if (!p->ahead)
+		frames_of_burst(p->n);
+	p->ahead = 0;
+	memset(p->own + p->n, 0, sizeof(p->own) - p->n);
+	for (unsigned i = 0; i < p->n; i++)
+		need((p->own[i] & WHO) == p->done + i + 1, "a frame is not the entry's");
+	return go(WORK);
+}
+
+/* Is everything that stages 1 to @upto mark marked, and nothing else? */
+static bool marks_right(uint8_t data, unsigned upto)
+{
+	return (data >> 3) == (1u << upto) - 1;
+}
+
+static bool work(void)
+{
+	unsigned e = p->done + p->i;
+	uint8_t *own = &p->own[p->i], data = load(data_of(e));
+
+	if (p->i == p->n)
+		return go(PUT);
+	if (*own & DEAD) {
+		if (p->last)
+			s->gone |= (uint8_t)(1u << e);
+		p->i++;
+		return true;
+	}
+	need((data & WHO) == e + 1, "bytes are not the entry's");
+	need(!(data & MARK << (k - 1)), "a packet is marked twice by one stage");
+	need(marks_right(data, k - 1), "a packet was not marked by every stage before");
+	if (k == 1 && e == RULED)
+		*own |= BY_RULE | CHANGED;
+	else
+		store(data_of(e), data | MARK << (k - 1));
+	if (p->last && !(*own & DEAD))
+		return go(SEND);
+	if (p->last)
+		s->gone |= (uint8_t)(1u << e);
+	p->i++;
+	return true;
+}
+
+static bool send(void)
+{
+	unsigned e = p->done + p->i;
+
+	if (p->stores)
+		return false;
+	need(!(s->sent >> e & 1), "a packet is sent twice");
+	need(!(s->sent >> e), "packets are sent out of order");
+	need((s->mem[data_of(e)] & WHO) == e + 1, "other bytes than the packet's are sent");
+	s->sent |= (uint8_t)(1u << e);
+	p->i++;
+	return go(WORK);
+}
+
+static void store_done(void)
+{
+	p->done += p->n;
+	store((V_DONE + k) | (conf->fault == LOOSE_DONE ? 0 : RELEASE), p->done);
+}
+
+static bool put(void)
+{
+	unsigned first = p->done;
+
+	if (!room_for(4))
+		return false;
+	p->i = 0;
+	if (conf->fault == EARLY_DONE)
+		store_done();
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->own[i] & CHANGED)
+			store(desc_of(first + i), p->own[i] & ~CHANGED);
+	if (conf->fault == LATE_TAKEN)
+		store(V_TAKEN + k, first + p->n);
+	if (conf->fault != EARLY_DONE)
+		store_done();
+	return cursor_moved();
+}
+
+/* --- a successor ---------------------------------------------------------- */
+
+static bool sit(void)
+{
+	unsigned taken, above;
+
+	if (s->mem[V_LAST] < k)
+		return false;
+	*p = (struct proc){ .last = load(V_LAST) == k };
+	p->done = p->seen = p->rung = p->i = load(V_DONE + k);
+	taken = load(V_TAKEN + k);
+	above = load(V_DONE + k - 1);
+	need(taken >= p->done && taken - p->done <= conf->burst, "a successor refuses taken");
+	need(above >= taken && above - taken <= conf->entries, "a successor refuses its upstream");
+	p->a = conf->fault == NO_DROPS ? p->done : (uint8_t)taken;
+	return go(RECOVER);
+}
+
+static bool recover(void)
+{
+	uint8_t desc = load(desc_of(p->i));
+
+	if (p->i == p->a)
+		return go(RECOVERED);
+	need((desc & WHO) == p->i + 1, "a frame to recover is not the entry's");
+	if (!(desc & DEAD))
+		store(desc_of(p->i), desc | BY_RESTART);
+	if (p->last)
+		s->gone |= (uint8_t)(1u << p->i);
+	p->i++;
+	return true;
+}
+
+static bool recovered(void)
+{
+	p->done = p->seen = p->rung = p->a;
+	p->i = p->a = 0;
+	store((V_DONE + k) | RELEASE, p->done);
+	return go(conf->fault == QUIET || conf->polls ? TOP : RING);
+}
+
+static bool ring(void)
+{
+	if (p->stores)
+		return false;
+	s->bell[waiting()] = 1;
+	return go(TOP);
+}
+
+/* Behind some step, the stores to frames among the first @n seen */
+static bool die(int n)
+{
+	if (!k || !s->kills || p->pc == ABSENT || p->pc == GONE || n > p->stores)
+		return false;
+	for (int j = 0; j < n;)
+		if (of_frame(&p->sb[j]) && may_drain(p, j)) {
+			int had = p->stores;
+
+			drain_one(j);
+			n -= had - p->stores;
+		} else {
+			j++;
+		}
+	s->kills--;
+	*p = (struct proc){ .pc = GONE };
+	return true;
+}
+
+/* --- the head ------------------------------------------------------------- */
+
+static bool head_top(bool other)
+{
+	unsigned left = conf->packets - p->done;
+
+	if (other)
+		return may_extend();
+	if (p->last)
+		return false;		/* nobody reads it yet */
+	if (!left)
+		return conf->polls ? go(RESERVE) : wake_then(DOZE);
+	p->n = (uint8_t)burst_of(left);
+	return go((unsigned)p->seen + conf->entries - p->done < p->n ? RESERVE : FILL);
+}
+
+/* look_free(), in ring_reserve() and in ring_doze(): asleep tells which */
+static bool look_free(void)
+{
+	bool dozing = !p->n;
+
+	if (dozing && !conf->polls && !fenced())
+		return false;
+	p->a = load(V_LAST);
+	return go(RELOAD);
+}
+
+static bool freed(void)
+{
+	unsigned room = (unsigned)p->b + conf->entries - p->done;
+
+	need(p->done - p->b <= conf->entries && p->b <= p->done, "the head refuses an honest done");
+	p->seen = p->b;
+	p->a = p->b = 0;
+	if (p->n) {
+		p->n = (uint8_t)(room < p->n ? room : p->n);
+		return p->n ? go(FILL) : wake_then(DOZE);
+	}
+	if (!fulfilled(wish(), p->done - p->seen))
+		return go(conf->polls ? TOP : SLEEP);
+	return go(p->done == conf->packets ? FINISHED : RISE);
+}
+
+static bool reload(void)
+{
+	p->b = load(V_DONE + p->a);
+	return conf->fault == NO_AGAIN ? freed() : go(AGAIN);
+}
+
+static bool again(void)
+{
+	return load(V_LAST) == p->a ? freed() : go(RESERVE);
+}
+
+static void overwrites(unsigned e)
+{
+	if (e < conf->entries)
+		return;
+	for (unsigned j = 1; j <= s->mem[V_LAST]; j++)
+		need(done_of(j) > e - conf->entries, "an entry is overwritten that is still needed");
+}
+
+static bool fill(void)
+{
+	unsigned first = p->done;
+
+	if (!room_for(2 * p->n + 1))
+		return false;
+	if (conf->fault == EARLY_DONE)
+		store_done();
+	for (unsigned e = first; e < first + p->n; e++) {
+		overwrites(e);
+		store(data_of(e), e + 1);
+		store(desc_of(e), e + 1);
+	}
+	if (conf->fault != EARLY_DONE)
+		store_done();
+	return cursor_moved();
+}
+
+/* --- all of it ------------------------------------------------------------ */
+
+/* One step of the process at hand; @other: the other one, where there is a choice */
+static bool step(bool other)
+{
+	switch ((enum pc)p->pc) {
+	case TOP:	return k ? stage_top(other) : head_top(other);
+	case WAKE:	return !(other && !p->last) && wake(other);
+	case SLEEP:	return sleeping(other);
+	default:	break;
+	}
+	if (other)
+		return false;
+	switch ((enum pc)p->pc) {
+	case PUT:	return put();
+	case FILL:	return fill();
+	case TAKE:	return take();
+	case COPY:	return copy();
+	case WORK:	return work();
+	case SEND:	return send();
+	case RANG:	return rang();
+	case BELL:	return bell();
+	case DOZE:	return doze();
+	case LOOK:	return look();
+	case RISE:	return rise();
+	case HUSH:	return hush();
+	case RESERVE:	return look_free();
+	case RELOAD:	return reload();
+	case AGAIN:	return again();
+	case EXTEND:	return extend();
+	case ABSENT:
+	case GONE:	return sit();
+	case RECOVER:	return recover();
+	case RECOVERED:	return recovered();
+	case RING:	return ring();
+	default:	return false;
+	}
+}
+
+/* Stores go to a process's own buffer, where they may linger: no other process can tell
+ * whether they came at once behind the step before.  Nor does it matter when frames are
+ * read that nobody else may write: overwrites() sees to that. */
+static bool unseen(void)
+{
+	switch ((enum pc)p->pc) {
+	case TAKE:
+	case FILL:
+	case EXTEND:
+	case DOZE:
+	case RISE:	return room_for(5);
+	case COPY:
+	case WORK:
+	case RECOVER:
+	case RECOVERED:	return true;
+	default:	return false;
+	}
+}
+
+static bool steps(bool other)
+{
+	bool did = step(other);
+
+	while (did && unseen() && !bad)
+		step(false);
+	return did;
+}
+
+/* Is there nothing left to do?  Then what is must be right */
+static void judge_end(const struct state *end)
+{
+	unsigned all = (1u << conf->packets) - 1;
+
+	need(end->proc[0].pc == FINISHED, "the head waits for ever");
+	for (unsigned j = 1; j <= end->mem[V_LAST]; j++) {
+		need(end->proc[j].pc == (conf->polls ? TOP : SLEEP), "a stage hangs");
+		need(end->mem[V_DONE + j] == conf->packets, "a stage sleeps over entries");
+	}
+	need((end->sent | end->gone) == all, "an entry is not accounted for");
+	need(!(end->sent >> RULED & 1), "a dropped packet is sent");
+	if (!conf->kills)
+		need(end->sent == (all & ~(1u << RULED)), "a packet is lost without a death");
+}
+
+#endif /* RINGMODEL_H */
