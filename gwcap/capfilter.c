@@ -24,6 +24,20 @@ _Static_assert(sizeof(struct sock_filter) == sizeof(struct bpf_insn) &&
 	       offsetof(struct sock_filter, k) == offsetof(struct bpf_insn, k),
 	       "libpcap's instructions are the kernel's");
 
+static void set(int fd, const struct sock_fprog *prog)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, prog, sizeof(*prog)))
+		die("filter: %m");
+}
+
+void capfilter_close(int fd)
+{
+	struct sock_filter nothing = BPF_STMT(BPF_RET | BPF_K, 0);
+	struct sock_fprog prog = { .len = 1, .filter = &nothing };
+
+	set(fd, &prog);
+}
+
 /* Jumps are relative: code may go in front */
 static void attach(int fd, const struct bpf_program *prog)
 {
@@ -37,8 +51,7 @@ static void attach(int fd, const struct bpf_program *prog)
 	memcpy(code + own, prog->bf_insns, prog->bf_len * sizeof(*code));
 	if (n > BPF_MAXINSNS)
 		die("filter: too long for the kernel: fewer --peer are needed");
-	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &all, sizeof(all)))
-		die("filter: %m");
+	set(fd, &all);
 	free(code);
 }
 

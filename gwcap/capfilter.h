@@ -19,4 +19,9 @@
 void capfilter_attach(int fd, const char *expr, uint32_t linktype, uint32_t snaplen)
 	__attribute__((nonnull));
 
+/**
+ * capfilter_close() - Let nothing through to @fd until capfilter_attach().  Errors exit.
+ */
+void capfilter_close(int fd);
+
 #endif /* GW_CAPFILTER_H */

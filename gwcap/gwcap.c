@@ -8,12 +8,13 @@
 #include <string.h>
 
 #include "count.h"
+#include "fanout.h"
 #include "geneve.h"
 #include "ifacerx.h"
 #include "log.h"
 #include "stage.h"
 
-enum { OPT_PEER = OPT_LONG, OPT_NO_DROP_RULE, OPT_FIX_OFFLOADS };
+enum { OPT_PEER = OPT_LONG, OPT_NO_DROP_RULE, OPT_FIX_OFFLOADS, OPT_WORKERS };
 
 static const struct opt options[] = {
 	{ "interface", 'I', "IFACE", "capture Geneve packets from this interface instead of -i" },
@@ -25,6 +26,7 @@ static const struct opt options[] = {
 	  "do not keep the kernel from answering the packets" },
 	{ "fix-offloads", OPT_FIX_OFFLOADS, NULL,
 	  "switch off receive offloads that merge packets" },
+	{ "workers", OPT_WORKERS, "N", "be one of N that share the interface's packets by flow" },
 	{ NULL, 0, NULL, NULL }
 };
 
@@ -78,6 +80,10 @@ static void set_option(void *ctx, int ch, const char *arg)
 	case OPT_FIX_OFFLOADS:
 		c->iface.fix_offloads = true;
 		c->live = "--fix-offloads";
+		return;
+	case OPT_WORKERS:
+		c->iface.workers = (unsigned)opt_u64("workers", arg, 1, FANOUT_MAX);
+		c->live = "--workers";
 		return;
 	}
 }

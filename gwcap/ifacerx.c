@@ -12,6 +12,7 @@
 
 #include "capfilter.h"
 #include "clock.h"
+#include "fanout.h"
 #include "iface.h"
 #include "ifacerx.h"
 #include "log.h"
@@ -29,6 +30,7 @@ struct ifacerx {
 	struct nl_sock *route;
 	struct ingress ingress;
 	bool drop_rule;
+	bool worker;
 	struct iface seen;	/* as of the last look */
 	bool gone;		/* it is not there now */
 	bool dead;		/* it cannot be captured from any more */
@@ -198,16 +200,36 @@ static void open_ring(struct ifacerx *r, const struct ifacerx_conf *conf)
 		die("%s: capture buffer: %m", r->name);
 }
 
-static void start(struct ifacerx *r)
+static void join(struct ifacerx *r, unsigned workers)
+{
+	int err = fanout_join(r->ring.fd, r->seen.ifindex, workers);
+
+	if (err == -ENOSPC)
+		die("%s: it has %u workers already", r->name, workers);
+	if (err == -EINVAL)
+		die("%s: its workers were started with another number, or another program has "
+		    "the group; see: ss -0 -ap", r->name);
+	errno = -err;
+	if (err)
+		die("%s: --workers: %m", r->name);
+	r->worker = true;
+}
+
+/* The filter comes last: between bind and join a worker would take what is the others', too */
+static void start(struct ifacerx *r, unsigned workers, const struct peers *peers)
 {
 	int err;
 
 	if (!r->seen.up)
 		die("%s: it is down; run: ip link set dev %s up", r->name, r->name);
+	capfilter_close(r->ring.fd);
 	err = pktring_bind(&r->ring, r->seen.ifindex);
 	errno = -err;
 	if (err)
 		die("%s: %m", r->name);
+	if (workers)
+		join(r, workers);
+	open_filter(r, peers);
 }
 
 static void open_drop_rule(struct ifacerx *r)
@@ -260,10 +282,9 @@ struct rx *ifacerx_open(const struct ifacerx_conf *conf)
 	iface_check_mtu(r->name, r->seen.mtu);
 	iface_check_offloads(r->name, iface_check_port(GENEVE_PORT), conf->fix_offloads);
 	open_ring(r, conf);
-	open_filter(r, &peers);
-	start(r);
 	if (conf->drop_rule)
 		open_drop_rule(r);
+	start(r, conf->workers, &peers);
 	return &r->rx;
 }
 
@@ -274,6 +295,10 @@ static void bind_again(struct ifacerx *r, const struct iface *now)
 
 	if (now->arptype != r->seen.arptype) {
 		log_error("%s: it came back as another kind of interface: restart gwcap", r->name);
+		r->dead = true;
+	} else if (r->worker) {
+		log_error("%s: it was deleted and made again, and this process may not be one of its "
+			  "workers again: restart gwcap", r->name);
 		r->dead = true;
 	} else if (r->ingress.lost) {
 		log_error("%s: it was deleted and made again, the drop rule went with it and this "

@@ -10,7 +10,7 @@
  *
  * The packet socket outlives its interface: down and up again needs nothing; a
  * deleted interface that appears again is bound once more, which takes no
- * privilege.
+ * privilege.  Only a worker's (fanout.h) cannot be: it has to be started again.
  */
 #ifndef GW_IFACERX_H
 #define GW_IFACERX_H
@@ -31,6 +31,7 @@
  * @peer_auto:	Take them from the interface's own subnets (too)
  * @drop_rule:	Keep the kernel's stack away from the packets
  * @fix_offloads: Switch off the offloads that merge packets
+ * @workers:	Be one of so many that share the packets; 0: take them all
  */
 struct ifacerx_conf {
 	const char *name;
@@ -39,6 +40,7 @@ struct ifacerx_conf {
 	bool peer_auto;
 	bool drop_rule;
 	bool fix_offloads;
+	unsigned workers;
 };
 
 #define IFACERX_BUFFER	(16u << 20)	/* 1728 slots for jumbo frames */

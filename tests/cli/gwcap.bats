@@ -35,7 +35,7 @@ setup() {
 @test "wrong usage: exit 2, nothing on stdout, the value quoted" {
 	for args in "-I lo -i x" "lo" "--peer 10.0.0.0/33 -I lo" "--peer auto" "-B 1 -I lo" \
 	    "-c 0" "-c x" "--no-drop-rule" "--fix-offloads" "--bogus" "-o a -o b" \
-	    "-I an-interface-with-a-long-name"; do
+	    "-I an-interface-with-a-long-name" "--workers 2" "--workers 0 -I lo" "--workers 257 -I lo"; do
 		run --separate-stderr gwcap $args
 		[ "$status" -eq 2 ] || { echo "$args: $status $stderr"; false; }
 		[ -z "$output" ]
