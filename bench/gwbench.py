@@ -20,6 +20,8 @@ CPUS = sorted(os.sched_getaffinity(0))
 GENERATOR_CPU, APPLIANCE_CPU = CPUS[0], CPUS[-1]
 STAGES = {"gwcap", "gwdecap", "gwfilter", "gwmangle", "gwinject", "gwtee", "gwhealth"}
 ECHO = "exec b_echo eth0"
+FILTER = "-f " + shlex.quote(os.path.join(ROOT, "examples/censor-filter.rules"))
+MANGLE = "-f " + shlex.quote(os.path.join(ROOT, "examples/censor-mangle.rules"))
 COLUMNS = ("name", "unit", "median", "min", "max", "runs", "must", "aim")
 
 # A figure made of others: @of gets {(case, unit): figure} of one run, @needs are the cases
@@ -39,13 +41,13 @@ def less(name, unit, a, b, must="", aim=""):
 class Bench:
     """Cases whose names fit a pattern, run in turn, their figures on stdout."""
 
-    def __init__(self, patterns, work):
+    def __init__(self, patterns, work, columns=COLUMNS):
         self.patterns = patterns or ["*"]
         self.work = work
         self.reported = 0
         self.env = dict(os.environ, GW_RUN=os.path.join(work, "run"), PATH=":".join(
             [os.path.join(BUILD, d) for d in ("bin", "bench", "tests")] + [os.environ["PATH"]]))
-        print("\t".join(COLUMNS), flush=True)
+        print("\t".join(columns), flush=True)
 
     def wants(self, *names):
         return any(fnmatch.fnmatch(n, p) for n in names for p in self.patterns)
@@ -93,11 +95,12 @@ class Bench:
             sys.exit(f"bench: {cmd}\n{err.decode(errors='replace')}")
         return out.decode()
 
-    def wall(self, cmd):
-        """Seconds that it takes."""
+    def seconds(self, cmd):
+        """How long it takes, or lies between the two times that it prints."""
         start = time.monotonic()
-        self.shell(cmd)
-        return time.monotonic() - start
+        said = self.shell(cmd).split()
+        wall = time.monotonic() - start
+        return float(said[1]) - float(said[0]) if said else wall
 
     def cpu(self, cmd):
         """Seconds of processor that it and all its children take."""
@@ -140,6 +143,14 @@ class Bench:
                 case = f"live {size} B {what}: "
                 self.group({case + k: lambda a=a, size=size, measure=measure: measure(a, size)
                             for k, a in kinds.items()}, derive(case, what, size, unit))
+
+
+def pipe_chain(source, out, opt="", middle=None):
+    """The five programs; @middle: other stages between gwdecap and gwinject."""
+    if middle is None:
+        middle = [f"gwfilter -q {opt} {FILTER}", f"gwmangle -q {opt} {MANGLE}"]
+    return " | ".join([f"gwcap -q {opt} {source}", f"gwdecap -q {opt}", *middle,
+                       f"gwinject -q {opt} {out}"])
 
 
 def descendants(pid):

@@ -6,11 +6,14 @@ setup() {
 	bench="$BATS_TEST_DIRNAME/../../bench"
 }
 
-@test "bench/run --help, bench/peer --help: what they take" {
+@test "bench/run, bench/peer, bench/hot --help: what they take" {
 	run -0 "$bench/run" --help
 	[[ $output == "bench/run [PATTERN...]: "* ]]
 	run -0 "$bench/peer" --help
 	[[ $output == "bench/peer [PATTERN...] -- CMD "* ]]
+	run -0 "$bench/hot" --help
+	[[ $output == "bench/hot [BYTES]: "* ]]
+	run -2 "$bench/hot" much
 }
 
 @test "bench/peer without a command: usage" {
