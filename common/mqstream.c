@@ -37,8 +37,7 @@
 #include "log.h"
 #include "stream.h"
 
-#define MSG_BYTES	(64u << 10)	/* send a message once it holds so many ... */
-#define MSG_PACKETS	256u		/* ... or so many packets */
+#define MSG_BYTES	(256u << 10)	/* send a message once it holds so many */
 #define PADDING		(1u << 20)	/* more than a Unix socket and libzmq hold */
 #define PADDING_WAIT_NS	1000000000u
 #define ADDR_MAX	256
@@ -555,7 +554,7 @@ static int msg_room(struct mq_tx *m, const struct frame *f)
 	int err;
 
 	if (m->buf)
-		full = m->end >= MSG_BYTES || m->batch >= MSG_PACKETS ||
+		full = m->end >= MSG_BYTES ||
 		       m->end + cap_packet_size(f) + 2 * CAP_HEADER_ROOM > m->size ||
 		       (m->w.iface_written && m->w.linktype != f->linktype);
 	if (full) {
