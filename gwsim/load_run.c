@@ -124,8 +124,9 @@ struct load *load_new(struct target *t, unsigned flows, unsigned size)
 	/* That work would be done on the appliance's CPU.  Not on others' interfaces */
 	if (t->own && ingress_open(&l->drop, t->site.dev, GENEVE_PORT))
 		log_debug("%s: no drop rule", t->site.dev);
-	/* Room for what comes while something else has the CPU; more would not fit its cache */
-	err = port_resize(l->t->port, RING_FRAMES * (size_t)(l->len + RING_HEAD), l->len);
+	/* Room for what comes while something else has the CPU; no more than fits its cache, and
+	 * no more of a packet than is looked at: the appliance's CPU copies it */
+	err = port_resize(l->t->port, RING_FRAMES * (HEAD_LEN + RING_HEAD), HEAD_LEN);
 	if (err)
 		die("receive ring: %s", strerror(-err));
 	return l;
@@ -209,7 +210,7 @@ static void take(struct load *l, const struct port_rx *rx, struct load_result *r
 	if (be64(p + AT_SEQ) >= f->next || !note_order(f, be64(p + AT_SEQ), r))
 		return;
 	r->received++;
-	if (rx->len != l->len || memcmp(p + AT_UDP, f->head + AT_UDP, 4) ||
+	if (rx->whole != l->len || memcmp(p + AT_UDP, f->head + AT_UDP, 4) ||
 	    memcmp(p + AT_UDP + 8, f->head + AT_UDP + 8, AT_INNER - AT_UDP - 8))
 		r->changed++;
 	sent = be64(p + AT_TIME);

@@ -200,6 +200,7 @@ unsigned port_recv(struct port *p, struct port_rx *rx, unsigned max)
 		rx[n] = (struct port_rx){
 			.data = (uint8_t *)h + h->tp_mac,
 			.len = h->tp_snaplen,
+			.whole = h->tp_len,
 			.time_ns = (uint64_t)h->tp_sec * 1000000000u + h->tp_nsec,
 			.for_us = ll->sll_pkttype == PACKET_HOST,
 			.cut = h->tp_len != h->tp_snaplen,

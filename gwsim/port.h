@@ -21,6 +21,7 @@
  * struct port_rx - A received frame, valid until port_release()
  * @data:	Ethernet header on, with PORT_HEADROOM bytes before it; may be changed
  * @len:	Bytes at @data
+ * @whole:	The frame's length; more than @len if it was cut
  * @time_ns:	CLOCK_REALTIME at which the kernel received it
  * @for_us:	Its destination address is the device's
  * @cut:	It was longer than @len
@@ -29,6 +30,7 @@
 struct port_rx {
 	uint8_t *data;
 	uint32_t len;
+	uint32_t whole;
 	uint64_t time_ns;
 	bool for_us;
 	bool cut;
