@@ -19,7 +19,8 @@ WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	   -Wcast-qual -Wpointer-arith -Wwrite-strings -Wundef -Wvla -Wformat=2
 HARDEN  := -fstack-protector-strong -fPIE $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-tsan    := -fsanitize=thread
+# No fence carries what ThreadSanitizer is to see: tests/t_ringthreads.c
+tsan    := -fsanitize=thread -Wno-tsan -Wno-unknown-warning-option
 BASE_C  := -std=c11 -D_GNU_SOURCE -DGW_VERSION='"$(VERSION)"' -Icommon \
 	   $(shell pkg-config --cflags $(PKGS))
 ALL_C   := $(BASE_C) -MMD -MP $(WARN) $(HARDEN) $($(SAN)) $(CPPFLAGS) $(CFLAGS)
