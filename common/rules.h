@@ -54,12 +54,14 @@ enum rule_action {
  * @text:	The string's bytes, or the regular expression as written; NUL behind
  * @len:	Its length
  * @re:		Compiled, with JIT code where the machine has it; NULL: a string
+ * @jit:	pcre2_jit_match() does for it
  * @flags:	PCRE2_CASELESS, PCRE2_DOTALL, PCRE2_MULTILINE
  */
 struct rule_pattern {
 	char *text;
 	size_t len;
 	pcre2_code *re;
+	bool jit;
 	uint32_t flags;
 };
 

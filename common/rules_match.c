@@ -83,7 +83,10 @@ int pattern_find(struct matcher *m, const struct rule_pattern *p, const uint8_t 
 		*end = *start + p->len;
 		return 1;
 	}
-	n = pcre2_match(p->re, data, len, from, 0, m->md, m->mc);
+	if (p->jit)
+		n = pcre2_jit_match(p->re, data, len, from, 0, m->md, m->mc);
+	else
+		n = pcre2_match(p->re, data, len, from, 0, m->md, m->mc);
 	if (n == PCRE2_ERROR_NOMATCH)
 		return 0;
 	if (n < 0)

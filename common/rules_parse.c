@@ -26,6 +26,7 @@ static bool compile_regex(struct rule_pattern *p, struct lexer *l, size_t at)
 {
 	PCRE2_UCHAR text[120];
 	PCRE2_SIZE off;
+	size_t size = 0;
 	int err;
 
 	p->re = pcre2_compile((PCRE2_SPTR)p->text, p->len, p->flags | PCRE2_NEVER_UTF |
@@ -34,8 +35,11 @@ static bool compile_regex(struct rule_pattern *p, struct lexer *l, size_t at)
 		pcre2_get_error_message(err, text, sizeof(text));
 		return lex_error(l, at + 1 + off, "regular expression: %s", (char *)text);
 	}
-	/* Without JIT on this machine the interpreter does the same, slower. */
-	pcre2_jit_compile(p->re, PCRE2_JIT_COMPLETE);
+	/* Without JIT on this machine the interpreter does the same, slower.  It also minds
+	 * what "(*" may set for a whole pattern. */
+	if (!pcre2_jit_compile(p->re, PCRE2_JIT_COMPLETE))
+		pcre2_pattern_info(p->re, PCRE2_INFO_JITSIZE, &size);
+	p->jit = size && strncmp(p->text, "(*", 2);
 	return true;
 }
 
