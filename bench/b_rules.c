@@ -31,7 +31,8 @@ enum mix { MIX_ANY, MIX_V6, MIX_DROP_ME, MIX_WEAKLY, MIX_CLEAN, MIXES };
 /**
  * struct shape - Rules of one form
  * @name:	Of one of them; several: behind their number
- * @form:	A rule; # is its number, ~ in hexadecimal, @ its high and low byte
+ * @form:	A rule; # is its number, ~ in hexadecimal, ^ with
+ *		16 digits of it, @ its high and low byte
  */
 struct shape {
 	const char *name;
@@ -54,6 +55,7 @@ static const struct shape shapes[] = {
 	{ "'dst net'", "drop where dst net 10.@.0/24\n", MIX_ANY },
 	{ "'ip6 host'", "drop where ip6 host fd00::1:~\n", MIX_V6 },
 	{ "'dst net' of IPv6", "drop where dst net fd00:~::/32\n", MIX_V6 },
+	{ "'endpoint'", "drop endpoint vpce-0^\n", MIX_ANY },
 	{ "rule of another protocol", "drop where sctp port #\n", MIX_ANY },
 	{ "'payload' rule", "drop payload \"x#\" where udp\n", MIX_ANY },
 	{ "'payload' rule by regex", "drop payload /y[#]/ where udp\n", MIX_ANY },
@@ -151,6 +153,7 @@ static void build_all(enum mix mix)
 		f->seq = i + 1;
 		f->ts_ns = i;
 		f->dialect = DIALECT_AWS;
+		f->endpoint = 1 + roll(2000);
 		if (!frame_set(f, data, len) || frame_parse(f))
 			die("frame");
 		memcpy(kept[mix] + i * stride, f, FRAME_FRONT + FRAME_HEADROOM + len);
@@ -226,6 +229,8 @@ static char *repeat(const char *form, unsigned n)
 				fprintf(out, "%u", i);
 			else if (*c == '~')
 				fprintf(out, "%x", i);
+			else if (*c == '^')
+				fprintf(out, "%016x", i);
 			else if (*c == '@')
 				fprintf(out, "%u.%u", i >> 8, i & 255);
 			else

@@ -109,7 +109,7 @@ static struct rule *answered_by(struct job *j)
 
 	if (!sight_turn(j->m, &j->s, &turned))
 		return NULL;
-	index_start(r->index, &j->f->pkt, turned.data, &w);
+	index_start(r->index, &turned, &w);
 	while ((i = index_next(&w)) != CANDIDATE_NONE) {
 		struct rule *rule = &r->rule[i >> 1];
 
@@ -142,7 +142,7 @@ static void run_candidates(struct job *j)
 	uint32_t list[RULES_KEPT_MAX], i;
 	struct index_walk w;
 
-	index_start(r->index, &j->f->pkt, j->s.data, &w);
+	index_start(r->index, &j->s, &w);
 	if (recalled)
 		index_add(&w, list, mask_list(r, recalled, list));
 	while ((i = index_next(&w)) != CANDIDATE_NONE) {

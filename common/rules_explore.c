@@ -371,6 +371,17 @@ void way_init(struct way *w)
 		w->field[i] = (struct span){ 0, field_max((enum field)i) };
 }
 
+/* What tests of the rule itself ask for */
+static void test_fields(const struct rule *r, struct way *w)
+{
+	for (unsigned i = 0; i < r->ntests; i++) {
+		uint32_t id = (uint32_t)r->test[i].endpoint;
+
+		if (r->test[i].kind == TEST_ENDPOINT && !r->test[i].negate)
+			w->field[FIELD_ENDPOINT] = (struct span){ id, id };
+	}
+}
+
 void explore_ways(const struct rule *r, struct packet_class class, unsigned steps,
 		  struct ways *ways)
 {
@@ -378,6 +389,7 @@ void explore_ways(const struct rule *r, struct packet_class class, unsigned step
 	struct way any;
 
 	way_init(&any);
+	test_fields(r, &any);
 	ways->n = 0;
 	if (r->where)
 		start(&e, r, &any);

@@ -8,7 +8,8 @@
  * class and rule explore_ways() tells the ways on which its filter program can match, as
  * spans of ports and addresses.  Each way is filed on a shelf, that of one of the fields
  * that it asks for: the one that fewest others ask in the same words, so that
- * "dst port 53 and src host ..." goes by host.  A way that asks for none is filed under "any".
+ * "dst port 53 and src host ..." goes by host.  An endpoint that a rule is for is such a
+ * field as well.  A way that asks for none is filed under "any".
  *
  * The spans of a shelf cut the field's numbers into intervals; each has its list of rules,
  * sorted.  A packet meets the lists of its fields' intervals, and "any", merged.
@@ -24,7 +25,7 @@
 
 #define STEPS_MAX	3000		/* instructions followed per rule and class */
 #define CLASSES		8
-#define LISTED_MAX	(4u << 20)	/* candidates on all lists of a shelf */
+#define LISTED_MAX	(1u << 20)	/* candidates on all lists of a shelf */
 
 /* A list on a shelf */
 struct slot {
@@ -35,15 +36,16 @@ struct slot {
  * struct shelf - Lists by intervals of a field
  * @ladder:	Where intervals begin
  * @slot:	List of each of them, that below the first one in front
- * @l4, @off, @size:	Where the field is: from the transport header or the IP header on;
- *		@size 0: it is the protocol
+ * @field:	Which one
+ * @off:	Where it is, in the packet: from the transport header, addresses from
+ *		the IP header on
  */
 struct shelf {
 	struct ladder ladder;
 	struct slot *slot;
 	uint32_t *list;
-	bool l4;
-	uint8_t off, size;
+	enum field field;
+	uint8_t off;
 };
 
 struct class {
@@ -238,20 +240,17 @@ static uint32_t widest(const struct entries *pile)
 	return most;
 }
 
-static void place(struct shelf *s, const struct packet_class *c, unsigned field)
+static uint8_t field_offset(const struct packet_class *c, enum field field)
 {
-	unsigned v4 = c->version == 4;
+	bool v4 = c->version == 4;
 
-	if (field == FIELD_PROTO)
-		return;
-	s->l4 = field <= FIELD_DPORT;
-	s->size = s->l4 ? 2 : 4;
-	if (s->l4)
-		s->off = field == FIELD_SPORT ? 0 : 2;
-	else if (field < FIELD_DST)
-		s->off = (uint8_t)((v4 ? 12 : 8) + 4 * (field - FIELD_SRC));
-	else
-		s->off = (uint8_t)((v4 ? 16 : 24) + 4 * (field - FIELD_DST));
+	if (field <= FIELD_DPORT)
+		return field == FIELD_SPORT ? 0 : 2;
+	if (field >= FIELD_PROTO)
+		return 0;		/* it is not there */
+	if (field < FIELD_DST)
+		return (uint8_t)((v4 ? 12 : 8) + 4 * (field - FIELD_SRC));
+	return (uint8_t)((v4 ? 16 : 24) + 4 * (field - FIELD_DST));
 }
 
 static void cut(struct shelf *s, struct entries *pile)
@@ -349,7 +348,8 @@ static void build_class(struct class *c, const struct rules *r, unsigned class)
 
 		if (!f.pile[i].n)
 			continue;
-		place(s, &f.class, i);
+		s->field = (enum field)i;
+		s->off = field_offset(&f.class, s->field);
 		fill_shelf(&f, s, &f.pile[i]);
 		c->nshelves++;
 	}
@@ -387,26 +387,26 @@ void index_free(struct rules_index *ix)
 	free(ix);
 }
 
-/* The bytes a filter program would read, also of a header that is cut */
-static bool read_field(const struct shelf *s, const struct packet *p, const uint8_t *data,
-		       uint32_t *v)
+/* Of ports the bytes that a filter program would read, also of a header that is cut */
+static bool read_field(const struct shelf *shelf, const struct sight *s, uint32_t *v)
 {
-	const uint8_t *at = data + (s->l4 ? p->l4 : p->l3) + s->off;
+	const struct packet *p = &s->f->pkt;
 
-	if (s->size == 4)
-		*v = be32(at);
-	else if (!s->size)
-		*v = p->proto;
-	else if (p->end - p->l4 < s->off + 2u)
-		return false;
-	else
-		*v = be16(at);
+	if (shelf->field <= FIELD_DPORT) {
+		if (p->end - p->l4 < shelf->off + 2u)
+			return false;
+		*v = be16(s->data + p->l4 + shelf->off);
+	} else if (shelf->field < FIELD_PROTO) {
+		*v = be32(s->data + p->l3 + shelf->off);
+	} else {
+		*v = shelf->field == FIELD_PROTO ? p->proto : (uint32_t)s->f->endpoint;
+	}
 	return true;
 }
 
-void index_start(const struct rules_index *ix, const struct packet *p, const uint8_t *data,
-		 struct index_walk *w)
+void index_start(const struct rules_index *ix, const struct sight *s, struct index_walk *w)
 {
+	const struct packet *p = &s->f->pkt;
 	enum l4_class l4 = l4_class(p->version, p->proto);
 	const struct class *c = &ix->class[(p->version == 4 ? 0 : 4) + l4];
 	uint32_t v;
@@ -415,13 +415,13 @@ void index_start(const struct rules_index *ix, const struct packet *p, const uin
 	w->sure = p->flags & PKT_L4 || l4 == L4_OTHER;
 	index_add(w, c->any, c->nany);
 	for (unsigned i = 0; i < c->nshelves; i++) {
-		const struct shelf *s = &c->shelf[i];
+		const struct shelf *shelf = &c->shelf[i];
 		const struct slot *slot;
 
-		if (!read_field(s, p, data, &v))
+		if (!read_field(shelf, s, &v))
 			continue;
-		slot = &s->slot[ladder_find(&s->ladder, v)];
-		index_add(w, s->list + slot->at, slot->n);
+		slot = &shelf->slot[ladder_find(&shelf->ladder, v)];
+		index_add(w, shelf->list + slot->at, slot->n);
 	}
 }
 

@@ -142,6 +142,19 @@ void table_free(struct rules_table *t);
 void rule_print(const struct rule *rule, bool with_name, FILE *out);
 void print_string(const char *s, size_t len, FILE *out);
 
+/**
+ * struct sight - What rules see of one packet
+ * @ip, @len, @wirelen:	From the IP header on, IPv6 extension headers cut out: what filter
+ *		programs run on; NULL: not made yet
+ */
+struct sight {
+	struct frame *f;
+	const uint8_t *data;
+	const uint8_t *ip;
+	uint32_t len;
+	uint32_t wirelen;
+};
+
 /* ---- rules_explore.c: what a filter program can find ---- */
 
 #define WAYS_MAX	32
@@ -157,10 +170,11 @@ struct packet_class {
 enum l4_class l4_class(int version, uint8_t proto);
 
 /* Words of the packet.  Ports are the first two 16-bit words behind the IP header, whatever the
- * protocol; IPv4 has the first word of each address; the protocol is one of L4_OTHER only */
+ * protocol; IPv4 has the first word of each address; the protocol is one of L4_OTHER only.
+ * The endpoint's lower half is no word of the packet: a test of the rule asks for it */
 enum field {
 	FIELD_SPORT, FIELD_DPORT, FIELD_SRC, FIELD_DST = FIELD_SRC + 4, FIELD_PROTO = FIELD_DST + 4,
-	FIELDS
+	FIELD_ENDPOINT, FIELDS
 };
 
 uint32_t field_max(enum field field);
@@ -213,8 +227,7 @@ struct index_walk {
 	const uint32_t *p[FIELDS + 2], *end[FIELDS + 2];
 };
 
-void index_start(const struct rules_index *ix, const struct packet *p, const uint8_t *data,
-		 struct index_walk *w);
+void index_start(const struct rules_index *ix, const struct sight *s, struct index_walk *w);
 
 static inline void index_add(struct index_walk *w, const uint32_t *list, size_t n)
 {
@@ -251,19 +264,6 @@ static inline uint32_t index_next(struct index_walk *w)
 /* ---- rules_match.c: does one rule match one packet? ---- */
 
 #define SCRATCH_MAX	65600u	/* longest IPv6 packet: 40 + 65535 */
-
-/**
- * struct sight - What rules see of one packet
- * @ip, @len, @wirelen:	From the IP header on, IPv6 extension headers cut out: what filter
- *		programs run on; NULL: not made yet
- */
-struct sight {
-	struct frame *f;
-	const uint8_t *data;
-	const uint8_t *ip;
-	uint32_t len;
-	uint32_t wirelen;
-};
 
 static inline void sight_init(struct sight *s, struct frame *f)
 {
