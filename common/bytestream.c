@@ -14,6 +14,7 @@
 #include "stream.h"
 
 #define BLOCK	(1u << 20)
+#define LONGEST	(FRAME_DATA_MAX + CAP_OPTIONS_MAX + CAP_PACKET_ROOM + CAP_HEADER_ROOM)
 #define PIPE_CHUNK (128u << 10)	/* buffered for a pipe before it is written to */
 
 struct bytes_rx {
@@ -367,12 +368,13 @@ static int tx_make_room(struct bytes_tx *b)
 
 static void tx_encode(struct bytes_tx *b, struct frame *f)
 {
-	b->end += cap_write_iface(&b->w, b->buf + b->end, f->linktype);
-	if (f->linktype != b->w.linktype) {
+	if (unlikely(!b->w.iface_written))
+		b->end += cap_write_iface(&b->w, b->buf + b->end, f->linktype);
+	if (unlikely(f->linktype != b->w.linktype)) {
 		frame_drop(f, REASON_LINKTYPE, 0);
 		return;
 	}
-	if (b->w.format == CAP_PCAP && f->encap_len && !b->warned) {
+	if (f->encap_len && b->w.format == CAP_PCAP && !b->warned) {
 		log_warn("%s: classic pcap cannot hold the encapsulation: it is lost", b->tx.spec);
 		b->warned = true;
 	}
@@ -392,8 +394,7 @@ static int bytes_send(struct tx *tx, struct frame **f, int n)
 	for (int i = 0; i < n; i++) {
 		if (f[i]->verdict)
 			continue;
-		if (b->end >= b->limit ||
-		    b->end + cap_packet_size(f[i]) + CAP_HEADER_ROOM > b->size) {
+		if (unlikely(b->end >= b->limit)) {
 			err = tx_make_room(b);
 			if (err)
 				return i || err == -EAGAIN ? i : err;
@@ -478,6 +479,7 @@ struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf)
 	struct bytes_tx *b = calloc(1, sizeof(*b));
 	bool dash = !strcmp(spec, "-");
 
+	_Static_assert(LONGEST <= BLOCK, "any packet fits behind the limit");
 	if (!b || !(b->buf = malloc(2 * BLOCK)))
 		die("no memory");
 	b->size = 2 * BLOCK;

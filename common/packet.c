@@ -191,23 +191,23 @@ static void parse_l4(struct packet *p, const uint8_t *data)
 	p->flags |= PKT_L4;
 }
 
-static inline enum reason parse(struct packet *p, const uint8_t *data, size_t len,
-				uint32_t linktype)
+/*
+ * From the IP header on.  Straight into @p: a copy of what was just written in smaller pieces
+ * would wait for them.
+ */
+static inline enum reason parse_ip(struct packet *p, const uint8_t *data, size_t len,
+				   uint32_t l3, uint8_t below)
 {
-	enum reason r = REASON_NONE;
-	uint32_t l3 = 0;
-	uint8_t below = 0;
+	uint8_t version;
+	enum reason r;
 
-	if (linktype != LINKTYPE_RAW)
-		r = packet_l3(data, len, linktype, &l3, &below);
-	if (r)
-		return r;
 	if (len <= l3)
 		return REASON_IP_SHORT;
-	*p = (struct packet){ .l3 = l3, .version = data[l3] >> 4 };
-	if ((p->version != 4 && p->version != 6) || (below && below != p->version))
+	version = data[l3] >> 4;
+	if ((version != 4 && version != 6) || (below && below != version))
 		return REASON_IP_VERSION;
-	r = p->version == 4 ? parse_ipv4(p, data, len) : parse_ipv6(p, data, len);
+	*p = (struct packet){ .l3 = l3, .version = version };
+	r = version == 4 ? parse_ipv4(p, data, len) : parse_ipv6(p, data, len);
 	if (r)
 		return r;
 	p->payload = p->l4;
@@ -217,10 +217,20 @@ static inline enum reason parse(struct packet *p, const uint8_t *data, size_t le
 	return REASON_NONE;
 }
 
-/* Straight into @p: a copy of what was just written in smaller pieces would wait for them */
+static enum reason __attribute__((noinline)) parse_l2(struct packet *p, const uint8_t *data,
+						      size_t len, uint32_t linktype)
+{
+	uint32_t l3;
+	uint8_t below;
+	enum reason r = packet_l3(data, len, linktype, &l3, &below);
+
+	return r ? r : parse_ip(p, data, len, l3, below);
+}
+
 enum reason packet_parse(struct packet *p, const uint8_t *data, size_t len, uint32_t linktype)
 {
-	enum reason r = parse(p, data, len, linktype);
+	enum reason r = linktype == LINKTYPE_RAW ? parse_ip(p, data, len, 0, 0)
+						 : parse_l2(p, data, len, linktype);
 
 	if (unlikely(r))
 		*p = (struct packet){ 0 };
