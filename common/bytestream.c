@@ -24,6 +24,7 @@ struct bytes_rx {
 	bool eof;
 	bool aborted;
 	bool failed;
+	bool turned;
 	uint8_t *buf;
 	size_t size, start, end;
 	uint64_t received;		/* packets since the last hello */
@@ -146,6 +147,15 @@ static void rx_ended(struct bytes_rx *b, enum cap_event ev)
 	}
 }
 
+/* A recorded one, or one that went through somebody else's hands, is not meant for us */
+static void take_offer(struct bytes_rx *b)
+{
+	if (b->regular || b->reader.offer.dev != b->rx.dev || b->reader.offer.ino != b->rx.ino)
+		return;
+	b->rx.offer = b->reader.offer;
+	b->rx.offers++;
+}
+
 /* Packets of the bytes at hand */
 static int rx_parse(struct bytes_rx *b, struct frame **f, int max)
 {
@@ -166,6 +176,11 @@ static int rx_parse(struct bytes_rx *b, struct frame **f, int max)
 			b->received += (unsigned)n;
 			rx_ended(b, ev);
 			b->received -= (unsigned)n;
+		} else if (ev == CAP_OFFER) {
+			take_offer(b);
+		} else if (ev == CAP_SWITCH) {
+			b->turned = true;
+			break;
 		} else if (ev == CAP_ERROR) {
 			if (!b->failed)
 				log_error("%s: byte %llu: %s", spec_name(b->rx.spec, "stdin"),
@@ -189,9 +204,14 @@ static int bytes_recv(struct rx *rx, struct frame **f, int max)
 	int n;
 
 	for (;;) {
-		n = rx_parse(b, f, max);
+		n = b->turned ? 0 : rx_parse(b, f, max);
 		if (n)
 			return n;
+		if (b->turned) {
+			b->turned = false;
+			b->rx.to_ring = b->reader.to_ring;
+			return RX_SWITCH;
+		}
 		if (b->eof)
 			return rx_finish(b);
 		if (!rx_make_room(b))
@@ -288,6 +308,7 @@ struct bytes_tx {
 	struct behind behind;		/* files: writes what was given to it, while @buf fills */
 	uint8_t *spare;			/* the other buffer, then */
 	uint64_t given;			/* packets up to there */
+	uint64_t dev, ino;
 	struct cap_writer w;
 	char name[2 * CAP_NAME_MAX];
 };
@@ -404,6 +425,44 @@ static int bytes_send(struct tx *tx, struct frame **f, int n)
 	return n;
 }
 
+/* A block behind what is buffered; @write appends it */
+static int tx_block(struct bytes_tx *b, const void *what,
+		    size_t (*write)(uint8_t *start, const void *what))
+{
+	int err = b->err ? -b->err : b->end + 2 * CAP_HEADER_ROOM > b->size ? bytes_flush(&b->tx) : 0;
+
+	if (err)
+		return err;
+	tx_header(b);
+	b->end += write(b->buf + b->end, what);
+	return 0;
+}
+
+static size_t offer_block(uint8_t *start, const void *what)
+{
+	return cap_write_offer(start, what);
+}
+
+static size_t switch_block(uint8_t *start, const void *what)
+{
+	return cap_write_switch(start, what);
+}
+
+static int bytes_offer(struct tx *tx, struct cap_offer *o, bool now)
+{
+	struct bytes_tx *b = (struct bytes_tx *)tx;
+
+	(void)now;
+	o->dev = b->dev;
+	o->ino = b->ino;
+	return tx_block(b, o, offer_block);
+}
+
+static int bytes_to_ring(struct tx *tx, const struct cap_switch *s)
+{
+	return tx_block((struct bytes_tx *)tx, s, switch_block);
+}
+
 static int bytes_tx_poll(struct tx *tx, struct pollfd *fds)
 {
 	struct bytes_tx *b = (struct bytes_tx *)tx;
@@ -453,6 +512,8 @@ static const struct tx_ops bytes_tx_ops = {
 	.flush = bytes_flush,
 	.poll = bytes_tx_poll,
 	.end = bytes_end,
+	.offer = bytes_offer,
+	.to_ring = bytes_to_ring,
 	.close = bytes_tx_close,
 };
 
@@ -465,6 +526,8 @@ static void tx_prepare(struct bytes_tx *b, const struct rx *rx)
 	if (fstat(b->fd, &st))
 		die("%s: %m", name);
 	b->regular = S_ISREG(st.st_mode);
+	b->dev = st.st_dev;
+	b->ino = st.st_ino;
 	if (b->regular && rx && rx->dev == st.st_dev && rx->ino == st.st_ino)
 		die_conf("%s: is the input as well", name);
 	/* Not an empty one: that alone would have ext4 write all of it to disk on close */

@@ -20,6 +20,7 @@
 #define CAP_NAME_MAX	64	/* chain, program, stage name; with the NUL */
 #define CAP_BLOCK_MAX	(16u << 20)	/* a longer pcapng block is a broken file */
 #define CAP_IFACES_MAX	256	/* interfaces of one section that are told apart */
+#define CAP_NONCE	16u	/* bytes of a ring's secret */
 #define CAP_OPTIONS_MAX	(64u << 10)	/* bytes of foreign options a packet keeps */
 
 /**
@@ -30,6 +31,7 @@
  * @old_nonce:	Of a writer that died and whose successor this is; 0: none
  * @old_packets:	How many packets that one had sent
  * @live:	The chain's source is an interface, not a file
+ * @ring:	An offer to share a ring may follow
  * @chain, @prog, @as:	NUL-terminated
  */
 struct cap_hello {
@@ -39,9 +41,42 @@ struct cap_hello {
 	uint64_t old_nonce;
 	uint64_t old_packets;
 	bool live;
+	bool ring;
 	char chain[CAP_NAME_MAX];
 	char prog[CAP_NAME_MAX];
 	char as[CAP_NAME_MAX];
+};
+
+/**
+ * struct cap_offer - A ring that the reader of this stream may join: ring.h
+ * @seat:	The one that is the reader's
+ * @magic, @version, @layout, @frame:	RING_MAGIC, RING_VERSION, sizeof(struct ring_shm),
+ *		sizeof(struct frame)
+ * @dev, @ino:	Of the pipe written to: who reads another one is not meant; 0: ZeroMQ
+ * @nonce:	To be shown at the head's socket
+ * @path:	That socket's name in the abstract namespace, without the NUL in front
+ */
+struct cap_offer {
+	uint32_t seat;
+	uint32_t magic;
+	uint32_t version;
+	uint32_t layout;
+	uint32_t frame;
+	uint64_t dev;
+	uint64_t ino;
+	uint8_t nonce[CAP_NONCE];
+	char path[CAP_NAME_MAX];
+};
+
+/**
+ * struct cap_switch - From here on packets come through the ring
+ * @nonce, @seat:	As offered
+ * @gen:	Whom it is for: struct ring_seat
+ */
+struct cap_switch {
+	uint8_t nonce[CAP_NONCE];
+	uint32_t seat;
+	uint32_t gen;
 };
 
 /* What cap_next() found */
@@ -51,6 +86,8 @@ enum cap_event {
 	CAP_HELLO,		/* r->hello is filled */
 	CAP_END,		/* our writer ended in order: r->total packets in all */
 	CAP_ABORT,		/* our writer passes on that its upstream died */
+	CAP_OFFER,		/* r->offer is filled */
+	CAP_SWITCH,		/* r->to_ring is filled */
 	CAP_ERROR,		/* broken: r->err says what, r->offset where */
 };
 
@@ -74,6 +111,7 @@ struct cap_iface {
  * @err:	After CAP_ERROR: what is wrong, with the offending value
  * @hello:	After CAP_HELLO
  * @total:	After CAP_END
+ * @offer, @to_ring:	After CAP_OFFER, CAP_SWITCH
  * @skipped:	Blocks of unknown type passed over
  * @ours:	A hello was seen: an end block must come
  * @padding:	A block that says nothing was seen
@@ -83,6 +121,8 @@ struct cap_reader {
 	uint64_t total;
 	uint64_t skipped;
 	struct cap_hello hello;
+	struct cap_offer offer;
+	struct cap_switch to_ring;
 	char err[160];
 	bool ours;
 	bool padding;
@@ -199,6 +239,13 @@ size_t cap_write_packet(struct cap_writer *w, uint8_t *p, struct frame *f) __att
  * An interface must have been written, else tcpdump refuses the file.
  */
 size_t cap_write_end(struct cap_writer *w, uint8_t *p, uint64_t total, bool abort) __attribute__((nonnull));
+
+/**
+ * cap_write_offer() / cap_write_switch() - The way into a ring (pcapng)
+ * @p:		At least CAP_HEADER_ROOM bytes
+ */
+size_t cap_write_offer(uint8_t *p, const struct cap_offer *o) __attribute__((nonnull));
+size_t cap_write_switch(uint8_t *p, const struct cap_switch *s) __attribute__((nonnull));
 
 /**
  * cap_write_padding() - A block that says nothing (pcapng)

@@ -23,6 +23,8 @@
 #define BLOCK_END	0x80475702u
 #define BLOCK_ABORT	0x80475703u
 #define BLOCK_PADDING	0x80475704u
+#define BLOCK_OFFER	0x80475705u
+#define BLOCK_SWITCH	0x80475706u
 
 #define BYTE_ORDER_MAGIC 0x1a2b3c4du
 
@@ -46,7 +48,12 @@
 
 #define HELLO_VERSION	1u
 #define HELLO_LIVE	1u
+#define HELLO_RING	2u
 #define HELLO_FIXED	48u	/* then three names, each with a length byte in front */
+
+#define OFFER_VERSION	1u
+#define OFFER_FIXED	56u	/* then a name, with a length byte in front */
+#define SWITCH_SIZE	24u
 
 #define PAD4(n)		(((n) + 3) & ~(__typeof__(n))3)
 

@@ -254,6 +254,7 @@ static enum cap_event take_hello(struct cap_reader *r, const uint8_t *b, size_t 
 		return broken(r, "stream is of version %u, this program reads %u: builds differ",
 			      le16(b), HELLO_VERSION);
 	h.live = le16(b + 2) & HELLO_LIVE;
+	h.ring = le16(b + 2) & HELLO_RING;
 	h.nonce = le64(b + 8);
 	h.message = le64(b + 16);
 	h.packets = le64(b + 24);
@@ -264,6 +265,38 @@ static enum cap_event take_hello(struct cap_reader *r, const uint8_t *b, size_t 
 	r->hello = h;
 	r->ours = true;
 	return CAP_HELLO;
+}
+
+/* An offer that another build makes is none to us */
+static enum cap_event take_offer(struct cap_reader *r, const uint8_t *b, size_t body)
+{
+	const uint8_t *p = b + OFFER_FIXED;
+	struct cap_offer o = { 0 };
+
+	if (body < OFFER_FIXED || le16(b) != OFFER_VERSION || !take_name(&p, b + body, o.path)) {
+		r->skipped++;
+		return CAP_MORE;
+	}
+	o.seat = le32(b + 4);
+	o.magic = le32(b + 8);
+	o.version = le32(b + 12);
+	o.layout = le32(b + 16);
+	o.frame = le32(b + 20);
+	o.dev = le64(b + 24);
+	o.ino = le64(b + 32);
+	memcpy(o.nonce, b + 40, sizeof(o.nonce));
+	r->offer = o;
+	return CAP_OFFER;
+}
+
+static enum cap_event take_switch(struct cap_reader *r, const uint8_t *b, size_t body)
+{
+	if (body < SWITCH_SIZE)
+		return broken(r, "switch block of %zu bytes is too short", body);
+	memcpy(r->to_ring.nonce, b, sizeof(r->to_ring.nonce));
+	r->to_ring.seat = le32(b + 16);
+	r->to_ring.gen = le32(b + 20);
+	return CAP_SWITCH;
 }
 
 static enum cap_event take_end(struct cap_reader *r, const uint8_t *b, size_t body, bool abort)
@@ -286,6 +319,8 @@ static enum cap_event take_block(struct cap_reader *r, uint32_t type, uint8_t *b
 	case BLOCK_HELLO: return take_hello(r, b, body);
 	case BLOCK_END: return take_end(r, b, body, false);
 	case BLOCK_ABORT: return take_end(r, b, body, true);
+	case BLOCK_OFFER: return take_offer(r, b, body);
+	case BLOCK_SWITCH: return take_switch(r, b, body);
 	case BLOCK_PADDING:
 		r->padding = true;
 		return CAP_MORE;

@@ -71,7 +71,7 @@ static size_t write_hello(uint8_t *start, const struct cap_hello *h)
 	uint8_t *p = w32(start, BLOCK_HELLO) + 4, *body = p;
 
 	p = w16(p, HELLO_VERSION);
-	p = w16(p, h->live ? HELLO_LIVE : 0);
+	p = w16(p, (uint16_t)((h->live ? HELLO_LIVE : 0) | (h->ring ? HELLO_RING : 0)));
 	p = w32(p, 0);
 	p = w64(p, h->nonce);
 	p = w64(p, h->message);
@@ -210,6 +210,36 @@ size_t cap_write_end(struct cap_writer *w, uint8_t *start, uint64_t total, bool 
 		return 0;
 	p = w32(p, abort ? BLOCK_ABORT : BLOCK_END) + 4;
 	p = w64(p, total);
+	return wclose(start, p);
+}
+
+size_t cap_write_offer(uint8_t *start, const struct cap_offer *o)
+{
+	uint8_t *p = w32(start, BLOCK_OFFER) + 4, *body = p;
+
+	p = w16(p, OFFER_VERSION);
+	p = w16(p, 0);
+	p = w32(p, o->seat);
+	p = w32(p, o->magic);
+	p = w32(p, o->version);
+	p = w32(p, o->layout);
+	p = w32(p, o->frame);
+	p = w64(p, o->dev);
+	p = w64(p, o->ino);
+	memcpy(p, o->nonce, sizeof(o->nonce));
+	p = wname(p + sizeof(o->nonce), o->path);
+	while ((p - body) % 4)
+		*p++ = 0;
+	return wclose(start, p);
+}
+
+size_t cap_write_switch(uint8_t *start, const struct cap_switch *s)
+{
+	uint8_t *p = w32(start, BLOCK_SWITCH) + 4;
+
+	memcpy(p, s->nonce, sizeof(s->nonce));
+	p = w32(p + sizeof(s->nonce), s->seat);
+	p = w32(p, s->gen);
 	return wclose(start, p);
 }
 

@@ -256,6 +256,7 @@ struct mq_rx {
 	zmq_msg_t msg;
 	uint8_t *at;
 	size_t left;
+	bool turned;
 	int who;			/* producer of this message, -1: a stranger */
 	uint64_t packets;		/* of this message so far */
 	struct cap_reader reader;
@@ -344,6 +345,12 @@ static int msg_parse(struct mq_rx *m, struct frame **f, int max)
 			msg_hello(m);
 		} else if (ev == CAP_END || ev == CAP_ABORT) {
 			msg_ended(m, ev == CAP_ABORT);
+		} else if (ev == CAP_OFFER) {
+			m->rx.offer = m->reader.offer;
+			m->rx.offers++;
+		} else if (ev == CAP_SWITCH) {
+			m->turned = true;
+			break;
 		} else if (ev == CAP_ERROR) {
 			bad_message(m, m->reader.err);
 		} else if (m->left) {
@@ -376,9 +383,14 @@ static int mq_recv(struct rx *rx, struct frame **f, int max)
 	int n;
 
 	for (;;) {
-		n = msg_parse(m, f, max);
+		n = m->turned ? 0 : msg_parse(m, f, max);
 		if (n)
 			return n;
+		if (m->turned) {
+			m->turned = false;
+			m->rx.to_ring = m->reader.to_ring;
+			return RX_SWITCH;
+		}
 		if (over(m) || !m->last)
 			return last_word(m);
 		if (zmq_msg_recv(&m->msg, m->sock, ZMQ_DONTWAIT) < 0) {
@@ -479,6 +491,7 @@ struct mq_tx {
 	size_t size, end;
 	zmq_msg_t msg;			/* sealed: waits until ZeroMQ takes it */
 	uint64_t messages;		/* handed to ZeroMQ */
+	struct cap_offer offer;		/* rides in every message, if it has a seat */
 	uint32_t batch;			/* packets of this message */
 	bool sealed;
 	int closing;			/* messages of the end begun: 1 end, 2 padding */
@@ -544,6 +557,8 @@ static int msg_begin(struct mq_tx *m, size_t room)
 	m->w.iface_written = false;
 	stream_hello(&h, m->conf, m->messages, m->tx.packets);
 	m->end = cap_write_header(&m->w, m->buf, &h);
+	if (m->offer.seat)
+		m->end += cap_write_offer(m->buf + m->end, &m->offer);
 	return 0;
 }
 
@@ -583,6 +598,39 @@ static int mq_send(struct tx *tx, struct frame **f, int n)
 		tx->bytes += f[i]->len;
 	}
 	return n;
+}
+
+/* A message without packets, of which what it says is there already */
+static int mq_word(struct mq_tx *m, const struct cap_switch *s)
+{
+	int err = mq_flush(&m->tx);
+
+	if (!err)
+		err = msg_begin(m, 0);
+	if (err)
+		return err;
+	if (s)
+		m->end += cap_write_switch(m->buf + m->end, s);
+	err = mq_flush(&m->tx);
+	return err == -EAGAIN ? 0 : err;	/* it waits, sealed */
+}
+
+static int mq_offer(struct tx *tx, struct cap_offer *o, bool now)
+{
+	struct mq_tx *m = (struct mq_tx *)tx;
+
+	m->offer = *o;
+	return now ? mq_word(m, NULL) : 0;
+}
+
+static int mq_to_ring(struct tx *tx, const struct cap_switch *s)
+{
+	struct mq_tx *m = (struct mq_tx *)tx;
+	int err = mq_word(m, s);
+
+	if (!err)
+		m->offer.seat = 0;
+	return err;
 }
 
 static int mq_tx_poll(struct tx *tx, struct pollfd *fds)
@@ -638,6 +686,8 @@ static const struct tx_ops mq_tx_ops = {
 	.flush = mq_flush,
 	.poll = mq_tx_poll,
 	.end = mq_end,
+	.offer = mq_offer,
+	.to_ring = mq_to_ring,
 	.close = mq_tx_close,
 };
 

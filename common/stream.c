@@ -56,6 +56,7 @@ void stream_hello(struct cap_hello *h, const struct stream_conf *conf, uint64_t 
 		.old_nonce = conf->old_nonce,
 		.old_packets = conf->old_packets,
 		.live = conf->live,
+		.ring = conf->ring,
 	};
 	snprintf(h->chain, sizeof(h->chain), "%s", conf->chain);
 	snprintf(h->prog, sizeof(h->prog), "%s", conf->prog);
@@ -79,6 +80,7 @@ unsigned rx_take_hello(struct rx *rx, const struct cap_hello *h)
 	rx->upstream[i] = h->nonce;
 	rx->upstream_packets[i] = h->packets;	/* sent before we came: to somebody else */
 	rx->live |= h->live;
+	rx->ring = h->ring;
 	memcpy(rx->chain, h->chain, sizeof(rx->chain));
 	return i;
 }

@@ -39,6 +39,7 @@ enum rx_state {
 	RX_ABORT	= -2,	/* the upstream died or its stream is cut; it was logged */
 	RX_FAIL		= -3,	/* our own failure, logged */
 	RX_LEFT		= -4,	/* told to stop, and more would come: a successor's */
+	RX_SWITCH	= -5,	/* what follows comes through the ring: rx->to_ring */
 };
 
 /**
@@ -52,6 +53,9 @@ enum rx_state {
  * @dev, @ino:	Of a byte stream's file
  * @chain:	Chain name learnt from a hello, "" before
  * @live:	A hello said that the chain's source is an interface, or we are it
+ * @ring:	The last hello said that an offer may follow
+ * @offers:	Counts offers; @offer is the last one
+ * @to_ring:	After RX_SWITCH
  * @ops:	The kind's functions; a ring head or an interface is just one more
  */
 struct rx {
@@ -66,6 +70,10 @@ struct rx {
 	uint64_t dev, ino;
 	char chain[CAP_NAME_MAX];
 	bool live;
+	bool ring;
+	unsigned offers;
+	struct cap_offer offer;
+	struct cap_switch to_ring;
 };
 
 struct rx_ops {
@@ -161,6 +169,8 @@ struct tx_ops {
 	int (*flush)(struct tx *tx);
 	int (*poll)(struct tx *tx, struct pollfd *fds);
 	int (*end)(struct tx *tx, enum tx_end how);
+	int (*offer)(struct tx *tx, struct cap_offer *o, bool now);
+	int (*to_ring)(struct tx *tx, const struct cap_switch *s);
 	void (*close)(struct tx *tx);
 };
 
@@ -188,6 +198,29 @@ static inline int tx_flush(struct tx *tx)
 	return tx->ops->flush(tx);
 }
 
+/**
+ * tx_offer() - Write an offer of a ring
+ * @o:		@o->dev and @o->ino are filled in
+ * @now:	ZeroMQ: in a message of its own.  Else it rides in every message until
+ *		tx_to_ring()
+ *
+ * Return: 0, -EAGAIN, or -errno
+ */
+static inline int tx_offer(struct tx *tx, struct cap_offer *o, bool now)
+{
+	return tx->ops->offer(tx, o, now);
+}
+
+/**
+ * tx_to_ring() - Write that packets come through the ring from here on
+ *
+ * Return: 0 (tx_flush() it), -EAGAIN with nothing written, or -errno
+ */
+static inline int tx_to_ring(struct tx *tx, const struct cap_switch *s)
+{
+	return tx->ops->to_ring(tx, s);
+}
+
 static inline int tx_poll(struct tx *tx, struct pollfd *fds)
 {
 	return tx->ops->poll(tx, fds);
@@ -205,6 +238,7 @@ static inline int tx_end(struct tx *tx, enum tx_end how)
 /**
  * struct stream_conf - What the ends need to know of their stage
  * @prog, @as, @chain, @live:	For the hello
+ * @ring:	An offer may follow
  * @settled:	These are known: a byte stream's hello, written once, waits for that
  * @nonce:	Of this process
  * @old_nonce, @old_packets:	Of a crashed predecessor: what it had sent; 0: none, or it
@@ -222,6 +256,7 @@ struct stream_conf {
 	const char *as;
 	char chain[CAP_NAME_MAX];
 	bool live;
+	bool ring;
 	bool settled;
 	uint64_t nonce;
 	uint64_t old_nonce;
