@@ -129,7 +129,7 @@ static int rx_finish(struct bytes_rx *b)
 static void rx_hello(struct bytes_rx *b)
 {
 	b->who = rx_take_hello(&b->rx, &b->reader.hello);
-	b->rx.upstream_packets[b->who] = b->received = b->reader.hello.packets;
+	b->received = b->reader.hello.packets;
 	if (b->regular)		/* what was live when it was recorded is not now */
 		b->rx.live = false;
 }
@@ -194,7 +194,7 @@ static int rx_parse(struct bytes_rx *b, struct frame **f, int max)
 	memcpy(f, b->frames, (size_t)n * sizeof(*f));
 	b->received += (unsigned)n;
 	if (b->rx.nupstream)
-		b->rx.upstream_packets[b->who] = b->received;
+		b->rx.upstream_packets[b->who] += (unsigned)n;
 	return n;
 }
 
@@ -316,8 +316,10 @@ struct bytes_tx {
 /* What the buffer still holds may or may not reach the reader */
 static int tx_give_up(struct bytes_tx *b)
 {
-	b->tx.uncertain += b->tx.packets - b->flushed;
-	b->tx.packets = b->flushed;
+	uint64_t lost = tx_streamed(&b->tx) - b->flushed;
+
+	b->tx.uncertain += lost;
+	b->tx.packets -= lost;
 	return 0;
 }
 
@@ -366,7 +368,7 @@ static int bytes_flush(struct tx *tx)
 		b->start += (size_t)n;
 	}
 	b->start = b->end = 0;
-	b->flushed = b->given = tx->packets;
+	b->flushed = b->given = tx_streamed(tx);
 	return 0;
 }
 
@@ -380,7 +382,7 @@ static int tx_make_room(struct bytes_tx *b)
 	if (behind_give(&b->behind, full, b->end))
 		return tx_failed(b, b->behind.err);
 	b->flushed = b->given;
-	b->given = b->tx.packets;
+	b->given = tx_streamed(&b->tx);
 	b->buf = b->spare;
 	b->spare = full;
 	b->end = 0;
@@ -489,7 +491,7 @@ static int bytes_end(struct tx *tx, enum tx_end how)
 	if (!b->end_written) {
 		tx_header(b);
 		b->end += cap_write_iface(&b->w, b->buf + b->end, LINKTYPE_RAW);
-		b->end += cap_write_end(&b->w, b->buf + b->end, tx->packets, how == TX_ABORT);
+		b->end += cap_write_end(&b->w, b->buf + b->end, tx_streamed(tx), how == TX_ABORT);
 		b->end_written = true;
 	}
 	return bytes_flush(tx);

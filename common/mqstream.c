@@ -272,14 +272,22 @@ static void bad_message(struct mq_rx *m, const char *why)
 		    m->rx.spec, why);
 }
 
+/* Of what producer @i sent by stream, all up to @packets came or never will */
+static void missing(struct mq_rx *m, unsigned i, uint64_t packets)
+{
+	uint64_t gap = packets - m->rx.streamed[i];
+
+	m->rx.gaps += gap;
+	m->rx.upstream_packets[i] += gap;
+	m->rx.streamed[i] = packets;
+}
+
 /* A new writer took over from one that died: what did that one send in vain? */
 static void successor_gap(struct mq_rx *m, const struct cap_hello *h)
 {
 	for (unsigned i = 0; i < m->rx.nupstream && h->old_nonce; i++) {
-		if (m->rx.upstream[i] != h->old_nonce || m->rx.upstream_packets[i] >= h->old_packets)
-			continue;
-		m->rx.gaps += h->old_packets - m->rx.upstream_packets[i];
-		m->rx.upstream_packets[i] = h->old_packets;
+		if (m->rx.upstream[i] == h->old_nonce && m->rx.streamed[i] < h->old_packets)
+			missing(m, i, h->old_packets);
 	}
 }
 
@@ -290,14 +298,16 @@ static void msg_hello(struct mq_rx *m)
 	uint64_t *had;
 
 	m->who = (int)rx_take_hello(&m->rx, h);
-	had = &m->rx.upstream_packets[m->who];
+	had = &m->rx.streamed[m->who];
 	successor_gap(m, h);
-	if (h->packets < *had) {
-		bad_message(m, "its packets came before");
-		return;
+	if (m->rx.resumed >> m->who & 1) {	/* some of it came by a ring */
+		m->rx.resumed &= ~(1ull << m->who);
+		*had = MIN(*had, h->packets);
 	}
-	m->rx.gaps += h->packets - *had;
-	*had = h->packets;
+	if (h->packets < *had)
+		bad_message(m, "its packets came before");
+	else
+		missing(m, (unsigned)m->who, h->packets);
 }
 
 /* A producer ends once, and says who it is before */
@@ -318,10 +328,8 @@ static void msg_ended(struct mq_rx *m, bool abort)
 	if (m->ended == m->inputs)
 		m->end_by_ns = clock_mono() + PADDING_WAIT_NS;
 	m->aborted |= abort;
-	if (m->reader.total > m->rx.upstream_packets[m->who]) {
-		m->rx.gaps += m->reader.total - m->rx.upstream_packets[m->who];
-		m->rx.upstream_packets[m->who] = m->reader.total;
-	}
+	if (m->reader.total > m->rx.streamed[m->who])
+		missing(m, (unsigned)m->who, m->reader.total);
 }
 
 /* Return: packets parsed; 0 when the message is used up */
@@ -339,8 +347,10 @@ static int msg_parse(struct mq_rx *m, struct frame **f, int max)
 		if (ev == CAP_PACKET) {
 			f[n] = m->frames[n];
 			n++;
-			if (m->who >= 0)
+			if (m->who >= 0) {
 				m->rx.upstream_packets[m->who]++;
+				m->rx.streamed[m->who]++;
+			}
 		} else if (ev == CAP_HELLO) {
 			msg_hello(m);
 		} else if (ev == CAP_END || ev == CAP_ABORT) {
@@ -555,7 +565,7 @@ static int msg_begin(struct mq_tx *m, size_t room)
 		return -ENOMEM;
 	}
 	m->w.iface_written = false;
-	stream_hello(&h, m->conf, m->messages, m->tx.packets);
+	stream_hello(&h, m->conf, m->messages, tx_streamed(&m->tx));
 	m->end = cap_write_header(&m->w, m->buf, &h);
 	if (m->offer.seat)
 		m->end += cap_write_offer(m->buf + m->end, &m->offer);
@@ -661,7 +671,7 @@ static int mq_end(struct tx *tx, enum tx_end how)
 			return err;
 		m->end += cap_write_iface(&m->w, m->buf + m->end, LINKTYPE_RAW);
 		if (m->closing == 1)
-			m->end += cap_write_end(&m->w, m->buf + m->end, tx->packets, how == TX_ABORT);
+			m->end += cap_write_end(&m->w, m->buf + m->end, tx_streamed(tx), how == TX_ABORT);
 		else
 			m->end += cap_write_padding(m->buf + m->end, PADDING);
 	}

@@ -63,22 +63,37 @@ void stream_hello(struct cap_hello *h, const struct stream_conf *conf, uint64_t 
 	snprintf(h->as, sizeof(h->as), "%s", conf->as);
 }
 
-unsigned rx_take_hello(struct rx *rx, const struct cap_hello *h)
+static void forget_oldest(struct rx *rx)
+{
+	size_t n = (STREAM_INPUTS_MAX - 1) * sizeof(uint64_t);
+
+	memmove(rx->upstream, rx->upstream + 1, n);
+	memmove(rx->upstream_packets, rx->upstream_packets + 1, n);
+	memmove(rx->streamed, rx->streamed + 1, n);
+	rx->resumed >>= 1;
+	rx->nupstream--;
+}
+
+unsigned rx_upstream(struct rx *rx, uint64_t nonce, uint64_t packets)
 {
 	unsigned i;
 
 	for (i = 0; i < rx->nupstream; i++)
-		if (rx->upstream[i] == h->nonce)
+		if (rx->upstream[i] == nonce)
 			return i;
-	if (rx->nupstream == STREAM_INPUTS_MAX) {	/* the oldest is long gone */
-		memmove(rx->upstream, rx->upstream + 1, (--i) * sizeof(rx->upstream[0]));
-		memmove(rx->upstream_packets, rx->upstream_packets + 1,
-			i * sizeof(rx->upstream_packets[0]));
-	} else {
-		rx->nupstream++;
-	}
-	rx->upstream[i] = h->nonce;
-	rx->upstream_packets[i] = h->packets;	/* sent before we came: to somebody else */
+	if (rx->nupstream == STREAM_INPUTS_MAX)
+		forget_oldest(rx);
+	i = rx->nupstream++;
+	rx->upstream[i] = nonce;
+	rx->upstream_packets[i] = rx->streamed[i] = packets;
+	rx->resumed &= ~(1ull << i);
+	return i;
+}
+
+unsigned rx_take_hello(struct rx *rx, const struct cap_hello *h)
+{
+	unsigned i = rx_upstream(rx, h->nonce, h->packets);
+
 	rx->live |= h->live;
 	rx->ring = h->ring;
 	memcpy(rx->chain, h->chain, sizeof(rx->chain));
@@ -87,12 +102,7 @@ unsigned rx_take_hello(struct rx *rx, const struct cap_hello *h)
 
 void rx_resume(struct rx *rx, uint64_t nonce, uint64_t packets)
 {
-	struct cap_hello h = { .nonce = nonce };
-	char chain[CAP_NAME_MAX];
-
-	memcpy(chain, rx->chain, sizeof(chain));
-	rx->upstream_packets[rx_take_hello(rx, &h)] = packets;
-	memcpy(rx->chain, chain, sizeof(chain));
+	rx->resumed |= 1ull << rx_upstream(rx, nonce, packets);
 }
 
 static int discard_send(struct tx *tx, struct frame **f, int n)

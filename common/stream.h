@@ -50,6 +50,8 @@ enum rx_state {
  * @broken:	Messages or blocks that could not be read, counted
  * @upstream:	Nonces of the producers seen, for gwhealth
  * @upstream_packets:	Packets received from each, gaps included
+ * @streamed:	Of these, by stream: what hellos and ends speak of
+ * @resumed:	Bit i: of @streamed we know only that it is not more
  * @dev, @ino:	Of a byte stream's file
  * @chain:	Chain name learnt from a hello, "" before
  * @live:	A hello said that the chain's source is an interface, or we are it
@@ -67,6 +69,8 @@ struct rx {
 	unsigned nupstream;
 	uint64_t upstream[STREAM_INPUTS_MAX];
 	uint64_t upstream_packets[STREAM_INPUTS_MAX];
+	uint64_t streamed[STREAM_INPUTS_MAX];
+	uint64_t resumed;
 	uint64_t dev, ino;
 	char chain[CAP_NAME_MAX];
 	bool live;
@@ -150,7 +154,8 @@ enum tx_end {
 
 /**
  * struct tx - One output
- * @packets, @bytes:	Written so far (packet bytes)
+ * @packets, @bytes:	Handed on so far (packet bytes)
+ * @ringed:	Of these, by a ring: streams count, and tell their readers, only the rest
  * @made:	Packets sent beyond one a frame (fragments, mirrors)
  * @uncertain:	Packets in hand when the output failed: written or not, unknown
  */
@@ -159,6 +164,7 @@ struct tx {
 	const char *spec;
 	const char *kind;
 	uint64_t packets;
+	uint64_t ringed;
 	uint64_t bytes;
 	uint64_t made;
 	uint64_t uncertain;
@@ -173,6 +179,11 @@ struct tx_ops {
 	int (*to_ring)(struct tx *tx, const struct cap_switch *s);
 	void (*close)(struct tx *tx);
 };
+
+static inline uint64_t tx_streamed(const struct tx *tx)
+{
+	return tx->packets - tx->ringed;
+}
 
 /**
  * tx_send() - Take frames from the front of a burst
@@ -316,6 +327,12 @@ void stream_hello(struct cap_hello *h, const struct stream_conf *conf, uint64_t 
  * Return: index of the producer in @rx->upstream
  */
 unsigned rx_take_hello(struct rx *rx, const struct cap_hello *h) __attribute__((nonnull));
+
+/**
+ * rx_upstream() - Index of a producer in @rx->upstream, which is noted if it is new
+ * @packets:	What it had sent before, then
+ */
+unsigned rx_upstream(struct rx *rx, uint64_t nonce, uint64_t packets) __attribute__((nonnull));
 
 /* Room of a frame that packets are parsed in place for: any IP packet fits */
 #define STREAM_FRAME_ROOM	(FRAME_HEADROOM + 65536u + ENCAP_MAX + 1024u)

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "ringout.h"
+
+#define OFFER_AGAIN_NS	50000000u	/* while a seat is vacant */
+
+static bool by_pipe(const struct ring_out *out)
+{
+	return !strcmp(out->tx->kind, "stream");
+}
+
+void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf,
+		   struct ring_in *in, uint32_t longest, const char *why)
+{
+	memset(out, 0, sizeof(*out));
+	out->tx = tx;
+	out->conf = conf;
+	out->in = in;
+	out->why = why;
+	out->stride = MAX(RING_STRIDE, FRAME_FRONT + FRAME_HEADROOM + longest);
+	if (!why && (!tx->ops->offer || (!by_pipe(out) && strcmp(tx->kind, "zmq"))))
+		out->why = "no neighbour";
+	out->state = out->why ? OUT_STREAM : OUT_UNDECIDED;
+}
+
+/* --- offer, switch, leave ------------------------------------------------- */
+
+static struct ring *ring_of(struct ring_out *out)
+{
+	return out->hosting ? &out->host.ring : &out->in->guest.ring;
+}
+
+/* The reader's seat */
+static struct ring_seat *seat_of(struct ring_out *out, unsigned *k)
+{
+	*k = out->hosting ? 1 : out->in->guest.seat + 1;
+	return &ring_of(out)->shm->seat[*k];
+}
+
+static void stay_stream(struct ring_out *out, const char *why)
+{
+	out->state = OUT_STREAM;
+	out->why = why;
+}
+
+static bool head(struct ring_out *out)
+{
+	int err;
+
+	if (out->hosting)
+		return true;
+	err = host_open(&out->host, out->stride);
+	if (err) {
+		log_info("%s: no ring: %s", out->tx->spec, strerror(-err));
+		stay_stream(out, "no memory for a ring");
+		return false;
+	}
+	atomic_store_explicit(&out->host.ring.shm->seat[0].nonce, out->conf->nonce,
+			      memory_order_relaxed);
+	ring_sit(&out->own, &out->host.ring, 0);
+	out->hosting = true;
+	return true;
+}
+
+/* Where the input's ring goes on: a seat of the same segment, if there is one */
+static bool member(const struct ring_out *out)
+{
+	return !out->hosting && out->in && out->in->state == IN_RING &&
+	       out->in->guest.seat + 1 < RING_STAGES;
+}
+
+static void make_offer(struct ring_out *out, struct cap_offer *o)
+{
+	if (out->hosting)
+		host_offer(&out->host, 1, o);
+	else
+		guest_offer(&out->in->guest, o);
+}
+
+/* A predecessor of ours had its reader in the ring already */
+static void resume(struct ring_out *out)
+{
+	uint64_t before = atomic_load_explicit(&ring_of(out)->shm->seat[out->in->guest.seat].before,
+					       memory_order_relaxed);
+
+	out->conf->old_packets = MIN(out->conf->old_packets, before);
+	out->state = OUT_RING;
+	out->told = 0;
+}
+
+static void try_offer(struct ring_out *out)
+{
+	struct cap_offer o;
+
+	if (!out->conf->settled ||
+	    (out->in && out->in->state != IN_STREAM && out->in->state != IN_RING))
+		return;
+	if (member(out)) {
+		out->pos = &out->in->pos;
+		if (atomic_load_explicit(&ring_of(out)->shm->last, memory_order_relaxed) >
+		    out->in->guest.seat) {
+			resume(out);
+			return;
+		}
+	} else if (head(out)) {
+		out->pos = &out->own;
+	} else {
+		return;
+	}
+	make_offer(out, &o);
+	if (!tx_offer(out->tx, &o, false))
+		out->state = OUT_OFFERED;
+}
+
+/* From here on packets go by the ring; the reader is told as soon as the stream takes it */
+static void go_ring(struct ring_out *out)
+{
+	struct ring_seat *own = &ring_of(out)->shm->seat[out->pos->k];
+
+	atomic_store_explicit(&own->before, tx_streamed(out->tx), memory_order_relaxed);
+	ring_extend(out->pos);
+	out->state = OUT_RING;
+	out->told = 0;
+}
+
+static void tell(struct ring_out *out, uint64_t now_ns)
+{
+	struct cap_switch s = { 0 };
+	struct cap_offer o;
+	struct ring_seat *seat = seat_of(out, &s.seat);
+	enum ring_state state = ring_state(ring_of(out), s.seat);
+
+	s.gen = atomic_load_explicit(&seat->gen, memory_order_relaxed);
+	out->vacant = state == RING_VACANT;
+	if (likely(state == RING_SEATED && s.gen == out->told))
+		return;
+	make_offer(out, &o);
+	if (state == RING_SEATED) {
+		memcpy(s.nonce, o.nonce, sizeof(s.nonce));
+		if (!tx_to_ring(out->tx, &s))
+			out->told = s.gen;
+		tx_flush(out->tx);
+	} else if (out->vacant && now_ns >= out->offer_at_ns) {
+		tx_offer(out->tx, &o, true);
+		out->offer_at_ns = now_ns + OFFER_AGAIN_NS;
+	}
+}
+
+/* The reader takes what is there, then reads the stream */
+static void leave(struct ring_out *out)
+{
+	ring_wake(out->pos);
+	ring_set_state(ring_of(out), out->pos->k, RING_LEFT);
+	if (out->pos->k + 1 < RING_STAGES)
+		ring_ring(ring_of(out), out->pos->k + 1);
+}
+
+static void look_refused(struct ring_out *out)
+{
+	unsigned k;
+	uint64_t refused = atomic_load_explicit(&seat_of(out, &k)->refused, memory_order_relaxed);
+
+	if (refused)
+		snprintf(out->text, sizeof(out->text), "reader is uid %u, we are %u",
+			 (unsigned)(refused - 1), (unsigned)geteuid());
+	out->why = refused ? out->text : "the reader takes no ring";
+}
+
+void ring_out_step(struct ring_out *out, uint64_t now_ns, bool look)
+{
+	bool lost = !out->hosting && out->in && out->in->state != IN_RING;
+	unsigned k;
+
+	if (look && out->hosting)
+		host_serve(&out->host);
+	switch (out->state) {
+	case OUT_STREAM:
+		return;
+	case OUT_UNDECIDED:
+		try_offer(out);
+		return;
+	case OUT_OFFERED:
+		if (lost) {
+			out->state = OUT_UNDECIDED;
+			return;
+		}
+		seat_of(out, &k);
+		if (ring_state(ring_of(out), k) == RING_SEATED)
+			go_ring(out);
+		else if (look)
+			look_refused(out);
+		return;
+	case OUT_RING:
+		if (unlikely(lost)) {
+			leave(out);
+			out->state = OUT_UNDECIDED;
+			return;
+		}
+		tell(out, now_ns);
+	}
+}
+
+uint64_t ring_out_due_ns(const struct ring_out *out)
+{
+	return out->state == OUT_RING && out->vacant ? out->offer_at_ns : 0;
+}
+
+/* --- packets -------------------------------------------------------------- */
+
+static void count(struct tx *tx, const struct frame *f)
+{
+	tx->packets++;
+	tx->ringed++;
+	tx->bytes += f->len;
+}
+
+static int too_long(struct ring_out *out, const struct frame *f)
+{
+	log_notice("%s: a packet of %u bytes does not fit the ring: packets go by stream now",
+		   out->tx->spec, f->len);
+	leave(out);
+	stay_stream(out, "a packet was too long for it");
+	return 0;
+}
+
+static int broken(struct ring_out *out)
+{
+	log_error("%s: the ring's cursors cannot be right", out->tx->spec);
+	return -EPROTO;
+}
+
+/* Into frames of our own segment; how many were taken, less when it is full */
+static int copy(struct ring_out *out, struct frame **f, int n)
+{
+	struct frame *to[FRAME_BURST];
+	int room = ring_reserve(out->pos, to, MIN(n, FRAME_BURST)), used = 0, i;
+
+	if (unlikely(room < 0))
+		return broken(out);
+	for (i = 0; i < n && used < room; i++) {
+		if (f[i]->verdict)
+			continue;
+		if (unlikely(!frame_copy(to[used], f[i], 0))) {
+			ring_publish(out->pos, used);
+			return i + too_long(out, f[i]);
+		}
+		count(out->tx, f[i]);
+		used++;
+	}
+	ring_publish(out->pos, used);
+	if (ring_wake_due(out->pos))
+		ring_wake(out->pos);
+	return i;
+}
+
+int ring_out_send(struct ring_out *out, struct frame **f, int n)
+{
+	int took = 0;
+
+	if (out->state != OUT_RING)
+		return tx_send(out->tx, f, n);
+	if (out->hosting && !out->filling) {
+		took = copy(out, f, n);
+		if (took < 0 || out->state == OUT_RING)
+			return took;
+		n = tx_send(out->tx, f + took, n - took);
+		return n > 0 ? took + n : took ? took : n;
+	}
+	for (int i = 0; i < n; i++)
+		if (!f[i]->verdict)
+			count(out->tx, f[i]);
+	return n;
+}
+
+int ring_out_room(struct ring_out *out, struct frame **f, int max)
+{
+	int n;
+
+	if (out->state != OUT_RING || !out->hosting)
+		return -1;
+	n = ring_reserve(out->pos, f, max);
+	if (unlikely(n < 0))
+		return broken(out);
+	out->filling = n;
+	return n;
+}
+
+void ring_out_fill_done(struct ring_out *out, int n)
+{
+	out->filling = false;
+	ring_publish(out->pos, n);
+	if (ring_wake_due(out->pos))
+		ring_wake(out->pos);
+}
+
+int ring_out_flush(struct ring_out *out)
+{
+	int err;
+
+	if (out->state == OUT_RING)
+		ring_wake(out->pos);
+	err = tx_flush(out->tx);
+	out->unflushed = err == -EAGAIN;
+	return err;
+}
+
+/* --- sleep ---------------------------------------------------------------- */
+
+int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
+{
+	bool ring = out->state == OUT_RING;
+	int n = 0;
+
+	out->fds = fds;
+	out->nfds = 0;
+	if (ring && blocked && out->hosting && !out->unflushed) {
+		if (!ring_doze(out->pos, out->ending))
+			return -1;
+		fds[n++] = (struct pollfd){ .fd = out->host.ring.bell[0], .events = POLLIN };
+	}
+	if (out->hosting)
+		fds[n++] = (struct pollfd){ .fd = out->host.fd, .events = POLLIN };
+	if (!ring || out->unflushed || by_pipe(out)) {
+		int more = tx_poll(out->tx, fds + n);
+
+		if (ring && !out->unflushed)
+			fds[n].events = 0;	/* its end only: POLLERR */
+		n += blocked || ring ? more : 0;
+	}
+	out->nfds = n;
+	return n;
+}
+
+bool ring_out_rise(struct ring_out *out)
+{
+	bool gone = false;
+
+	if (out->state == OUT_RING)
+		ring_rise(out->pos);
+	for (int i = 0; i < out->nfds; i++) {
+		if (!out->fds[i].revents)
+			continue;
+		if (out->hosting && out->fds[i].fd == out->host.fd)
+			host_serve(&out->host);
+		gone |= out->fds[i].revents & POLLERR && out->state == OUT_RING && by_pipe(out);
+	}
+	out->nfds = 0;
+	if (gone)
+		log_error("%s: the reader closed it",
+			  strcmp(out->tx->spec, "-") ? out->tx->spec : "stdout");
+	return !gone;
+}
+
+/* --- the end -------------------------------------------------------------- */
+
+int ring_out_end(struct ring_out *out, enum tx_end how)
+{
+	struct ring *r;
+	int err;
+
+	if (out->state != OUT_RING)
+		return tx_end(out->tx, how);
+	r = ring_of(out);
+	if (how == TX_DETACH && !out->hosting) {
+		ring_wake(out->pos);
+		return 0;
+	}
+	if (!out->ending)
+		leave(out);
+	out->ending = true;
+	err = tx_end(out->tx, how);
+	out->unflushed = err == -EAGAIN;
+	if (how == TX_LEAVE || err || !out->hosting)
+		return err;
+	return ring_idle(r) ? 0 : -EAGAIN;
+}
+
+void ring_out_close(struct ring_out *out)
+{
+	if (out->hosting)
+		host_close(&out->host);
+	tx_close(out->tx);
+}
