@@ -342,7 +342,7 @@ static void tx_header(struct bytes_tx *b)
 
 	if (b->header_written || !b->conf->settled)
 		return;
-	stream_hello(&h, b->conf, 0, 0);
+	stream_hello(&h, b->conf, &b->tx, 0);
 	b->end += cap_write_header(&b->w, b->buf + b->end, &h);
 	b->header_written = true;
 }

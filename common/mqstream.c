@@ -565,7 +565,7 @@ static int msg_begin(struct mq_tx *m, size_t room)
 		return -ENOMEM;
 	}
 	m->w.iface_written = false;
-	stream_hello(&h, m->conf, m->messages, tx_streamed(&m->tx));
+	stream_hello(&h, m->conf, &m->tx, m->messages);
 	m->end = cap_write_header(&m->w, m->buf, &h);
 	if (m->offer.seat)
 		m->end += cap_write_offer(m->buf + m->end, &m->offer);

@@ -17,6 +17,7 @@ void ring_in_open(struct ring_in *in, struct rx *rx, const struct stream_conf *c
 	in->rx = rx;
 	in->conf = conf;
 	in->why = why;
+	in->never = why;
 	guest_init(&in->guest);
 	if (!why && !by_pipe(in) && strcmp(rx->kind, "zmq"))
 		in->why = "no neighbour";
@@ -49,7 +50,7 @@ static void consider(struct ring_in *in)
 	int err;
 
 	in->offers = in->rx->offers;
-	if (!in->conf->ring || in->conf->inputs > 1 ||
+	if (in->never || in->conf->inputs > 1 ||
 	    !memcmp(o->nonce, in->refused, sizeof(in->refused)))
 		return;
 	if (in->state == IN_ASKED || in->state == IN_SEATED) {
@@ -197,7 +198,6 @@ int ring_in_recv(struct ring_in *in, struct frame **f, int max)
 		guest_close(&in->guest);
 		in->left = false;
 	}
-	in->moved = false;
 	n = rx_recv(in->rx, f, max);
 	if (unlikely(in->rx->offers != in->offers))
 		consider(in);
@@ -240,8 +240,10 @@ int ring_in_poll(struct ring_in *in, struct pollfd *fds)
 
 	in->fds = fds;
 	in->nfds = 0;
-	if (in->moved)
+	if (in->moved) {
+		in->moved = false;
 		return -1;
+	}
 	if (in->state != IN_RING) {
 		n = rx_poll(in->rx, fds);
 		if (in->state == IN_ASKED)

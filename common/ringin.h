@@ -36,6 +36,7 @@ struct ring_in {
 	uint64_t nonce;
 	unsigned who;
 	unsigned recovered;
+	bool never;		/* --no-ring */
 	bool stop;
 	uint64_t stop_at;	/* entries from here on are a successor's */
 	bool moved;		/* packets come another way now: recv before sleeping */

@@ -26,6 +26,7 @@ void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf
 	if (!why && (!tx->ops->offer || (!by_pipe(out) && strcmp(tx->kind, "zmq"))))
 		out->why = "no neighbour";
 	out->state = out->why ? OUT_STREAM : OUT_UNDECIDED;
+	tx->ring = !out->why;
 }
 
 /* --- offer, switch, leave ------------------------------------------------- */
@@ -144,7 +145,7 @@ static void tell(struct ring_out *out, uint64_t now_ns)
 		memcpy(s.nonce, o.nonce, sizeof(s.nonce));
 		if (!tx_to_ring(out->tx, &s))
 			out->told = s.gen;
-		tx_flush(out->tx);
+		out->unflushed = tx_flush(out->tx) == -EAGAIN;
 	} else if (out->vacant && now_ns >= out->offer_at_ns) {
 		tx_offer(out->tx, &o, true);
 		out->offer_at_ns = now_ns + OFFER_AGAIN_NS;
@@ -165,10 +166,11 @@ static void look_refused(struct ring_out *out)
 	unsigned k;
 	uint64_t refused = atomic_load_explicit(&seat_of(out, &k)->refused, memory_order_relaxed);
 
-	if (refused)
-		snprintf(out->text, sizeof(out->text), "reader is uid %u, we are %u",
-			 (unsigned)(refused - 1), (unsigned)geteuid());
-	out->why = refused ? out->text : "the reader takes no ring";
+	if (!refused)
+		return;
+	snprintf(out->text, sizeof(out->text), "reader is uid %u, we are %u",
+		 (unsigned)(refused - 1), (unsigned)geteuid());
+	out->why = out->text;
 }
 
 void ring_out_step(struct ring_out *out, uint64_t now_ns, bool look)
@@ -318,7 +320,7 @@ int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
 
 	out->fds = fds;
 	out->nfds = 0;
-	if (ring && blocked && out->hosting && !out->unflushed) {
+	if (ring && blocked && out->hosting) {
 		if (!ring_doze(out->pos, out->ending))
 			return -1;
 		fds[n++] = (struct pollfd){ .fd = out->host.ring.bell[0], .events = POLLIN };
@@ -342,6 +344,8 @@ bool ring_out_rise(struct ring_out *out)
 
 	if (out->state == OUT_RING)
 		ring_rise(out->pos);
+	if (out->unflushed)
+		ring_out_flush(out);
 	for (int i = 0; i < out->nfds; i++) {
 		if (!out->fds[i].revents)
 			continue;

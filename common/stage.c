@@ -190,10 +190,53 @@ void stage_open(struct stage *st)
 		die("signals: %m");
 }
 
-static void start_line(const struct stage *st)
+/* Frames that a sink joins to pieces, or that go several ways, cannot be passed on as they lie */
+static void open_rings(struct stage *st)
 {
-	fprintf(stderr, "%s%s%s: %s: in %s, out %s\n", st->prog, st->conf.as ? ":" : "",
-		st->stream.as, st->stream.chain, st->rx->kind, st->tx[0]->kind);
+	const char *why = st->conf.no_ring ? "--no-ring" : NULL;
+	bool passes = st->ntx == 1 && !(st->flags & STAGE_SINK);
+
+	ring_in_open(&st->in, st->rx, &st->stream, why);
+	st->out = calloc(st->ntx, sizeof(*st->out));
+	if (!st->out)
+		die("no memory");
+	for (unsigned t = 0; t < st->ntx; t++)
+		ring_out_open(&st->out[t], st->tx[t], &st->stream, passes ? &st->in : NULL,
+			      st->rx->longest, why);
+	st->fills = st->ntx == 1 && rx_can_fill(st->rx);
+}
+
+/* Where packets come from or go to, and why not by a ring; false: not decided yet */
+static bool way(char *out, size_t size, bool ring, const char *kind, const char *why)
+{
+	bool neighbour = is_kind(kind, "stream") || is_kind(kind, "zmq");
+	bool told = !ring && neighbour && why && *why;
+
+	snprintf(out, size, "%s%s%s%s", ring ? "ring" : kind, told ? " (" : "", told ? why : "",
+		 told ? ")" : "");
+	return ring || told || !neighbour;
+}
+
+/* Which way packets come and go: once that is decided, or after a second; again when it
+ * changes */
+static void start_line(struct stage *st)
+{
+	char in[80], out[80], line[sizeof(st->said)];
+	const char *why = st->out[0].why;
+	bool sure, due = !st->said[0] && st->now_ns >= st->said_by_ns;
+
+	if (due && !why && st->out[0].state == OUT_OFFERED)
+		why = "the reader takes no ring";
+	sure = way(in, sizeof(in), st->in.state == IN_RING, st->rx->kind, st->in.why);
+	sure &= way(out, sizeof(out), st->out[0].state == OUT_RING, st->tx[0]->kind, why);
+	if (!sure && !due)
+		return;
+	snprintf(line, sizeof(line), "in %s, out %s", in, out);
+	if (!strcmp(line, st->said))
+		return;
+	memcpy(st->said, line, sizeof(line));
+	fprintf(stderr, "%s%s%s: %s: %s\n", st->prog, st->conf.as ? ":" : "", st->stream.as,
+		st->stream.chain, line);
 }
 
 void stage_confine(struct stage *st)
@@ -203,8 +246,6 @@ void stage_confine(struct stage *st)
 	if (st->conf.print)
 		st->print_to = is_kind(st->tx[0]->kind, "none") ? stdout : stderr;
 	ready_notify(st->conf.ready_fd);
-	if (st->live)
-		start_line(st);
 }
 
 /* The source is an interface after all: be seen from outside */
@@ -226,7 +267,6 @@ static void go_live(struct stage *st)
 		stats_move(&st->stats, &was);
 		fill_page(st);
 	}
-	start_line(st);
 }
 
 /* A hello told whom we follow, or packets came without one: outputs may say hello */
@@ -275,8 +315,7 @@ static void on_stop_signal(struct stage *st)
 	if (st->signals > 1) {
 		st->leaving = true;
 	} else if (own_end(st) || is_kind(st->rx->kind, "zmq")) {
-		if (st->rx->ops->stop)
-			st->rx->ops->stop(st->rx);
+		ring_in_stop(&st->in);
 	}
 	/* else the upstream got the signal too: its end comes with the stream */
 	st->stream.linger_ms = (int)st->conf.drain_ms;
@@ -300,6 +339,9 @@ static void read_signals(struct stage *st)
 static void look_around(struct stage *st)
 {
 	st->next_look_ns = st->now_ns + LOOK_NS;
+	st->look = true;
+	if (st->live)
+		start_line(st);
 	if (st->stop_at_ns && st->now_ns >= st->stop_at_ns)
 		st->leaving = true;
 	publish(st);
@@ -311,27 +353,84 @@ static void look_around(struct stage *st)
 		st->ops->tick(st);
 }
 
-/* Sleep until one of @fds moves, a signal comes or the next second begins */
-static void sleep_on(struct stage *st, struct pollfd *fds, int n)
+/* When to wake at the latest */
+static uint64_t wake_at(const struct stage *st)
 {
-	uint64_t until = st->next_tick_ns;
+	uint64_t at = st->next_tick_ns;
+
+	if (st->stop_at_ns)
+		at = MIN(at, st->stop_at_ns);
+	if (st->live && !st->said[0])
+		at = MIN(at, st->said_by_ns);
+	for (unsigned t = 0; t < st->ntx; t++)
+		if (ring_out_due_ns(&st->out[t]))
+			at = MIN(at, ring_out_due_ns(&st->out[t]));
+	return at;
+}
+
+/*
+ * Sleep until one of @fds moves, a signal comes or the next second begins
+ *
+ * Return: false when an output is gone
+ */
+static bool sleep_on(struct stage *st, struct pollfd *fds, int n)
+{
+	uint64_t until = wake_at(st);
 	struct timespec ts = { 0 };
+	bool ok = true;
 
 	fds[n++] = (struct pollfd){ .fd = st->sig_fd, .events = POLLIN };
-	if (st->stop_at_ns && st->stop_at_ns < until)
-		until = st->stop_at_ns;
 	st->now_ns = clock_mono();
 	if (until > st->now_ns)
 		ts.tv_nsec = (long)(until - st->now_ns > SECOND ? SECOND - 1 :
 				    (until - st->now_ns) % SECOND);
 	ppoll(fds, (nfds_t)n, &ts, NULL);
 	st->now_ns = clock_mono();
+	ring_in_rise(&st->in);
+	for (unsigned t = 0; t < st->ntx; t++)
+		ok &= ring_out_rise(&st->out[t]);
 	if (fds[n - 1].revents)
 		read_signals(st);
 	look_around(st);
+	return ok;
 }
 
 /* --- packets -------------------------------------------------------------- */
+
+/* Rings are offered, entered and left between two bursts */
+static void step_outputs(struct stage *st)
+{
+	for (unsigned t = 0; t < st->ntx; t++)
+		ring_out_step(&st->out[t], st->now_ns, st->look);
+	st->look = false;
+}
+
+/* Next burst, from the input or by it into frames of our own ring */
+static int take(struct stage *st, struct frame **f)
+{
+	int room = -1, n;
+
+	st->full = false;
+	if (st->fills)
+		room = ring_out_room(&st->out[0], f, FRAME_BURST);
+	if (room == -1)
+		return ring_in_recv(&st->in, f, FRAME_BURST);
+	if (room < 0)
+		return RX_FAIL;
+	st->full = !room;
+	n = room ? rx_recv_into(st->rx, f, room) : RX_AGAIN;
+	if (n <= 0)
+		ring_out_fill_done(&st->out[0], 0);
+	return n;
+}
+
+static void give_back(struct stage *st, int n)
+{
+	if (st->out[0].filling)
+		ring_out_fill_done(&st->out[0], n);
+	else
+		ring_in_release(&st->in, n);
+}
 
 /* Frames an output has no more use for */
 static void refuse(struct frame **f, int n, enum reason why)
@@ -341,14 +440,26 @@ static void refuse(struct frame **f, int n, enum reason why)
 			frame_drop(f[i], why, 0);
 }
 
-/* All of a burst into one output, waiting where it is full; false: it is gone */
-static bool give_one(struct stage *st, struct tx *tx, struct frame **f, int n)
+/* Sleep until @out can go on; false: it is gone */
+static bool wait_for(struct stage *st, struct ring_out *out)
 {
 	struct pollfd fds[STREAM_POLL_MAX + 1];
+	int n = ring_out_poll(out, fds, true);
+
+	if (n >= 0 && !sleep_on(st, fds, n))
+		return false;
+	if (out->state == OUT_RING)	/* a reader that comes back is told in mid-burst, too */
+		ring_out_step(out, st->now_ns, true);
+	return true;
+}
+
+/* All of a burst into one output, waiting where it is full; false: it is gone */
+static bool give_one(struct stage *st, struct ring_out *out, struct frame **f, int n)
+{
 	int took;
 
 	while (n) {
-		took = tx_send(tx, f, n);
+		took = ring_out_send(out, f, n);
 		if (took < 0) {
 			refuse(f, n, REASON_OUTPUT_GONE);
 			return false;
@@ -361,7 +472,10 @@ static bool give_one(struct stage *st, struct tx *tx, struct frame **f, int n)
 			refuse(f, n, REASON_STOPPED);
 			break;
 		}
-		sleep_on(st, fds, tx_poll(tx, fds));
+		if (!wait_for(st, out)) {
+			refuse(f, n, REASON_OUTPUT_GONE);
+			return false;
+		}
 	}
 	return true;
 }
@@ -379,14 +493,14 @@ static bool give(struct stage *st, struct frame **f, int n)
 	bool ok = true;
 
 	if (st->ntx == 1)
-		return give_one(st, st->tx[0], f, n);
+		return give_one(st, &st->out[0], f, n);
 	for (unsigned t = 0; t < st->ntx; t++) {
 		int m = 0;
 
 		for (int i = 0; i < n; i++)
 			if (spread(st, f[i]) == t)
 				part[m++] = f[i];
-		ok &= give_one(st, st->tx[t], part, m);
+		ok &= give_one(st, &st->out[t], part, m);
 	}
 	return ok;
 }
@@ -464,7 +578,7 @@ static bool work(struct stage *st, struct frame **burst, int n)
 	c[STATS_IN_PACKETS] += (unsigned)live;
 	c[STATS_BURSTS]++;
 	note_upstream(st);
-	st->stats.page->hand = (unsigned)live;
+	st->stats.page->hand = st->in.state == IN_RING ? 0 : (unsigned)live;	/* a ring knows */
 	if (st->flags & STAGE_INNER && !st->warned_geneve)
 		warn_geneve(st, f, live);
 	if (st->ops->burst && live)
@@ -502,7 +616,8 @@ void stage_trouble(struct stage *st, const char *fmt, ...)
 static bool rest(struct stage *st)
 {
 	struct pollfd fds[STREAM_POLL_MAX * (STAGE_OUTPUTS_MAX + 1) + 1];
-	int n, fds_in;
+	bool all_out = true, awake = false;
+	int n = 0;
 
 	learn(st, false);
 	if (st->print_to)
@@ -511,19 +626,45 @@ static bool rest(struct stage *st)
 		return false;
 	if (st->ops->idle)
 		st->ops->idle(st);
-	fds_in = n = rx_poll(st->rx, fds);
 	for (unsigned t = 0; t < st->ntx; t++) {
-		int err = tx_flush(st->tx[t]);
+		int err = ring_out_flush(&st->out[t]), more;
 
-		if (err == -EAGAIN)
-			n += tx_poll(st->tx[t], fds + n);
-		else if (err)
+		if (err && err != -EAGAIN)
 			return false;
+		all_out &= !err;
+		more = ring_out_poll(&st->out[t], fds + n, err || st->full);
+		awake |= more < 0;
+		n += MAX(more, 0);
 	}
-	if (n == fds_in)
+	if (all_out)
 		publish(st);	/* all is handed on: a successor counts none of it as lost */
-	sleep_on(st, fds, n);
+	if (!st->full) {	/* else packets wait in the kernel until there are frames */
+		int more = ring_in_poll(&st->in, fds + n);
+
+		awake |= more < 0;
+		n += MAX(more, 0);
+	}
+	if (!awake)
+		return sleep_on(st, fds, n);
+	ring_in_rise(&st->in);
+	for (unsigned t = 0; t < st->ntx; t++)
+		if (!ring_out_rise(&st->out[t]))
+			return false;
 	return true;
+}
+
+/* --spin: look for packets a while, so that nobody need wake us */
+static int spin(struct stage *st, struct frame **f)
+{
+	uint64_t until = clock_mono() + st->conf.spin_ns;
+	int n;
+
+	for (unsigned t = 0; t < st->ntx; t++)
+		ring_out_flush(&st->out[t]);
+	do {
+		n = take(st, f);
+	} while (n == RX_AGAIN && clock_mono() < until);
+	return n;
 }
 
 /* --- the end -------------------------------------------------------------- */
@@ -544,17 +685,17 @@ static enum tx_end mark(const struct stage *st, const struct tx *tx, int state)
 
 static bool finish_outputs(struct stage *st, int state)
 {
-	struct pollfd fds[STREAM_POLL_MAX + 1];
 	bool ok = true;
 	int err;
 
 	for (unsigned t = 0; t < st->ntx; t++) {
 		enum tx_end how = mark(st, st->tx[t], state);
 
-		while ((err = tx_end(st->tx[t], how)) == -EAGAIN && !st->leaving)
-			sleep_on(st, fds, tx_poll(st->tx[t], fds));
+		while ((err = ring_out_end(&st->out[t], how)) == -EAGAIN && !st->leaving)
+			if (!wait_for(st, &st->out[t]))
+				break;
 		if (err == -EAGAIN)
-			tx_end(st->tx[t], TX_LEAVE);
+			ring_out_end(&st->out[t], TX_LEAVE);
 		ok &= !err;
 	}
 	return ok;
@@ -604,6 +745,9 @@ static int finish(struct stage *st, int state)
 	bool ok = state == RX_END || state == RX_LEFT;
 
 	learn(st, true);
+	st->said_by_ns = 0;	/* a short life: now or never */
+	if (st->live)
+		start_line(st);
 	if (st->ops->done)
 		st->ops->done(st);
 	ok &= finish_outputs(st, state);
@@ -622,10 +766,26 @@ static int finish(struct stage *st, int state)
 		stats_leave(&st->stats);	/* what is lost between us is its to count */
 	else
 		stats_close(&st->stats);
-	rx_close(st->rx);		/* a successor may come, ... */
+	ring_in_close(&st->in);		/* a successor may come, ... */
 	for (unsigned t = 0; t < st->ntx; t++)
-		tx_close(st->tx[t]);	/* ... while our last messages leave */
+		ring_out_close(&st->out[t]);	/* ... while our last messages leave */
+	free(st->out);
 	return ok && !st->leaving ? EXIT_SUCCESS : EXIT_RUNTIME;
+}
+
+/* What a predecessor had in hand: sent or not, nobody knows; else it is lost */
+static void account_recovered(struct stage *st)
+{
+	uint64_t n = st->in.recovered;
+
+	st->in.recovered = 0;
+	counters(st)[STATS_IN_PACKETS] += n;
+	if (st->flags & STAGE_SINK) {
+		st->inherited += n;
+		return;
+	}
+	counters(st)[STATS_DROPPED] += n;
+	st->stats.page->drop[REASON_RESTART] += n;
 }
 
 int stage_run(struct stage *st)
@@ -635,14 +795,21 @@ int stage_run(struct stage *st)
 
 	st->now_ns = clock_mono();
 	st->next_tick_ns = st->now_ns + SECOND;
+	st->said_by_ns = st->now_ns + SECOND;
+	open_rings(st);
 	while (!st->leaving) {
-		n = rx_recv(st->rx, f, FRAME_BURST);
+		step_outputs(st);
+		n = take(st, f);
+		if (n == RX_AGAIN && st->conf.spin_ns)
+			n = spin(st, f);
+		if (unlikely(st->in.recovered))
+			account_recovered(st);
 		if (n > 0) {
 			st->now_ns = clock_mono();
 			learn(st, true);
 			if (!work(st, f, n))
 				return finish(st, RX_FAIL);
-			rx_release(st->rx, n);
+			give_back(st, n);
 			if (st->now_ns >= st->next_look_ns) {
 				read_signals(st);
 				look_around(st);

@@ -13,8 +13,10 @@
  *	stage_confine(&st)		privileges are gone
  *	return stage_run(&st)		the loop; the exit status
  *
- * The loop: rx_recv() a burst, hand its live frames to ops->burst, count verdicts,
- * give the burst to the outputs, release it.  When the input has nothing, outputs
+ * The loop: take a burst from the input, hand its live frames to ops->burst, count
+ * verdicts, give the burst to the outputs, release it.  Input and outputs are streams or,
+ * between neighbours, a ring (ringout.h): then frames stay where they are, and a
+ * source that can captures right into them.  When the input has nothing, outputs
  * are flushed and the stage sleeps in its one poll() on input, signals and, where
  * an output is full, that output: that is back-pressure.  Sleeping is cut to a
  * second for the heartbeat.
@@ -34,6 +36,7 @@
 #include "frame.h"
 #include "opt.h"
 #include "priv.h"
+#include "ringout.h"
 #include "stats.h"
 #include "stream.h"
 
@@ -94,11 +97,15 @@ struct stage {
 		int hwm;
 		bool quiet;
 		bool print;
+		bool no_ring;
+		uint64_t spin_ns;
 		int ready_fd;
 	} conf;
 	struct rx *rx;
 	struct tx *tx[STAGE_OUTPUTS_MAX];
 	unsigned ntx;
+	struct ring_in in;
+	struct ring_out *out;
 	struct stats stats;
 	struct priv priv;
 	struct stream_conf stream;
@@ -112,6 +119,11 @@ struct stage {
 	bool live;
 	bool warned_geneve;
 	bool print_failed;
+	bool fills;			/* the source captures into our ring's frames */
+	bool full;			/* ... of which none is free */
+	bool look;
+	uint64_t said_by_ns;		/* the start line is due by then */
+	char said[192];			/* what it said last */
 	uint64_t next_tick_ns;
 	uint64_t next_look_ns;
 	uint64_t stop_at_ns;

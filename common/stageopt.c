@@ -10,7 +10,7 @@
 
 enum {
 	O_CHAIN = OPT_COMMON, O_AS, O_INPUTS, O_DRAIN, O_HWM, O_USER, O_LOG, O_READY, O_PRINT,
-	O_NO_RING
+	O_NO_RING, O_SPIN
 };
 
 static const struct opt stream_opts[] = {
@@ -31,7 +31,8 @@ static const struct opt stage_opts[] = {
 	{ "inputs", O_INPUTS, "N", "end after N producers have ended (default 1)" },
 	{ "drain-timeout", O_DRAIN, "TIME", "leave after so long when told to stop (default 5s)" },
 	{ "hwm", O_HWM, "N", "ZeroMQ high-water mark, messages (default 4)" },
-	{ "no-ring", O_NO_RING, NULL, "keep to streams between neighbours: so far they always do" },
+	{ "no-ring", O_NO_RING, NULL, "keep to streams between neighbours, share no memory" },
+	{ "spin", O_SPIN, "US", "look for packets so many microseconds before sleeping (default 0)" },
 	{ "user", O_USER, "NAME", "started as root, become this user (default gwtools or nobody)" },
 	{ "ready-fd", O_READY, "N", "write a line to this descriptor when ready" },
 	{ "log-level", O_LOG, "LEVEL", "error, warning, notice, info or debug (default notice)" },
@@ -77,7 +78,8 @@ static void stage_set(void *ctx, int ch, const char *arg)
 	case O_AS: st->conf.as = take_name("as", arg); break;
 	case O_INPUTS: st->conf.inputs = (unsigned)opt_u64("inputs", arg, 1, STREAM_INPUTS_MAX); break;
 	case O_DRAIN: st->conf.drain_ms = MIN(opt_ms("drain-timeout", arg), 3600000u); break;
-	case O_NO_RING: break;	/* scripts may ask for what there is only one way of */
+	case O_NO_RING: st->conf.no_ring = true; break;
+	case O_SPIN: st->conf.spin_ns = opt_u64("spin", arg, 0, 1000000) * 1000; break;
 	case O_HWM: st->conf.hwm = (int)opt_u64("hwm", arg, 1, 1000000); break;
 	case O_USER: st->conf.user = arg; break;
 	case O_READY: st->conf.ready_fd = (int)opt_u64("ready-fd", arg, 0, 65535); break;

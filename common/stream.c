@@ -46,17 +46,17 @@ void tx_close(struct tx *tx)
 		tx->ops->close(tx);
 }
 
-void stream_hello(struct cap_hello *h, const struct stream_conf *conf, uint64_t message,
-		  uint64_t packets)
+void stream_hello(struct cap_hello *h, const struct stream_conf *conf, const struct tx *tx,
+		  uint64_t message)
 {
 	*h = (struct cap_hello){
 		.nonce = conf->nonce,
 		.message = message,
-		.packets = packets,
+		.packets = tx_streamed(tx),
 		.old_nonce = conf->old_nonce,
 		.old_packets = conf->old_packets,
 		.live = conf->live,
-		.ring = conf->ring,
+		.ring = tx->ring,
 	};
 	snprintf(h->chain, sizeof(h->chain), "%s", conf->chain);
 	snprintf(h->prog, sizeof(h->prog), "%s", conf->prog);

@@ -52,6 +52,7 @@ enum rx_state {
  * @upstream_packets:	Packets received from each, gaps included
  * @streamed:	Of these, by stream: what hellos and ends speak of
  * @resumed:	Bit i: of @streamed we know only that it is not more
+ * @longest:	Bytes of the longest packet that can come; 0: not known
  * @dev, @ino:	Of a byte stream's file
  * @chain:	Chain name learnt from a hello, "" before
  * @live:	A hello said that the chain's source is an interface, or we are it
@@ -71,6 +72,7 @@ struct rx {
 	uint64_t upstream_packets[STREAM_INPUTS_MAX];
 	uint64_t streamed[STREAM_INPUTS_MAX];
 	uint64_t resumed;
+	uint32_t longest;
 	uint64_t dev, ino;
 	char chain[CAP_NAME_MAX];
 	bool live;
@@ -156,6 +158,7 @@ enum tx_end {
  * struct tx - One output
  * @packets, @bytes:	Handed on so far (packet bytes)
  * @ringed:	Of these, by a ring: streams count, and tell their readers, only the rest
+ * @ring:	An offer may follow: its hello says so
  * @made:	Packets sent beyond one a frame (fragments, mirrors)
  * @uncertain:	Packets in hand when the output failed: written or not, unknown
  */
@@ -168,6 +171,7 @@ struct tx {
 	uint64_t bytes;
 	uint64_t made;
 	uint64_t uncertain;
+	bool ring;
 };
 
 struct tx_ops {
@@ -249,7 +253,6 @@ static inline int tx_end(struct tx *tx, enum tx_end how)
 /**
  * struct stream_conf - What the ends need to know of their stage
  * @prog, @as, @chain, @live:	For the hello
- * @ring:	An offer may follow
  * @settled:	These are known: a byte stream's hello, written once, waits for that
  * @nonce:	Of this process
  * @old_nonce, @old_packets:	Of a crashed predecessor: what it had sent; 0: none, or it
@@ -267,7 +270,6 @@ struct stream_conf {
 	const char *as;
 	char chain[CAP_NAME_MAX];
 	bool live;
-	bool ring;
 	bool settled;
 	uint64_t nonce;
 	uint64_t old_nonce;
@@ -316,10 +318,10 @@ struct tx *mq_tx_open(const char *spec, const struct stream_conf *conf);
 struct tx *tx_discard(void);
 
 /**
- * stream_hello() - The hello of an output that has sent @packets in @message messages
+ * stream_hello() - The hello of @tx, which has sent @message messages
  */
-void stream_hello(struct cap_hello *h, const struct stream_conf *conf, uint64_t message,
-		  uint64_t packets) __attribute__((nonnull));
+void stream_hello(struct cap_hello *h, const struct stream_conf *conf, const struct tx *tx,
+		  uint64_t message) __attribute__((nonnull));
 
 /**
  * rx_take_hello() - Note what a hello says: chain, liveness, who feeds us

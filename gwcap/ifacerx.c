@@ -189,7 +189,7 @@ static void open_ring(struct ifacerx *r, const struct ifacerx_conf *conf)
 	int err;
 
 	r->linktype = ether ? LINKTYPE_ETHERNET : LINKTYPE_RAW;
-	r->longest = MAX(r->seen.mtu, MTU_ROOM) + LINK_ROOM;
+	r->longest = r->rx.longest = MAX(r->seen.mtu, MTU_ROOM) + LINK_ROOM;
 	err = pktring_open(&r->ring, ether ? SOCK_RAW : SOCK_DGRAM, r->longest,
 			   conf->buffer ? conf->buffer : IFACERX_BUFFER);
 	if (err == -EPERM || err == -EACCES)
