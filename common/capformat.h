@@ -35,6 +35,8 @@
 #define IF_TSRESOL	9u
 #define IF_TSOFFSET	14u
 
+#define EPB_MIN		32u	/* type, two lengths, 20 bytes in front of the packet */
+
 #define CLASSIC_US	0xa1b2c3d4u
 #define CLASSIC_NS	0xa1b23c4du
 #define CLASSIC_HEADER	24u

@@ -9,9 +9,14 @@
 #include "capformat.h"
 #include "priv.h"
 
+static uint16_t ld16(bool swap, const uint8_t *p)
+{
+	return swap ? be16(p) : le16(p);
+}
+
 static uint16_t rd16(const struct cap_reader *r, const uint8_t *p)
 {
-	return r->swap ? be16(p) : le16(p);
+	return ld16(r->swap, p);
 }
 
 static uint32_t ld32(bool swap, const uint8_t *p)
@@ -102,13 +107,14 @@ static void take_metadata(struct frame *f, const uint8_t *o, size_t len)
 
 /* Options of a packet: ours is taken, those before it are kept for the output, as
  * far as buffers for them go */
-static void take_options(struct cap_reader *r, struct frame *f, const uint8_t *o, size_t left)
+static inline __attribute__((always_inline))
+void take_options(bool swap, struct frame *f, const uint8_t *o, size_t left)
 {
 	const uint8_t *start = o;
 	uint32_t keep = 0;
 
 	while (left >= 4) {
-		uint16_t code = rd16(r, o), len = rd16(r, o + 2);
+		uint16_t code = ld16(swap, o), len = ld16(swap, o + 2);
 		size_t padded = 4 + PAD4((size_t)len);
 
 		if (!code || padded > left)
@@ -122,31 +128,61 @@ static void take_options(struct cap_reader *r, struct frame *f, const uint8_t *o
 		if ((size_t)(o - start) <= CAP_OPTIONS_MAX)
 			keep = (uint32_t)(o - start);
 	}
-	if (keep && !r->swap) {
+	if (keep && !swap) {
 		f->opt_off = frame_rel(f, start);
 		f->opt_len = keep;
 	}
 }
 
-static enum cap_event take_epb(struct cap_reader *r, const uint8_t *b, size_t body, struct frame *f)
+/* Enhanced Packet Block; false: broken.  Inline, since nearly all have our byte order. */
+static inline __attribute__((always_inline))
+bool epb_frame(struct cap_reader *r, bool swap, const uint8_t *b, size_t body, struct frame *f)
 {
-	uint32_t id, caplen;
+	uint32_t id = ld32(swap, b), caplen = ld32(swap, b + 12);
+	size_t padded = PAD4((size_t)caplen);
 	uint64_t ts;
 
+	if (id >= r->nifaces || caplen > body - 20 || caplen > FRAME_DATA_MAX)
+		return false;
+	ts = (uint64_t)ld32(swap, b + 4) << 32 | ld32(swap, b + 8);
+	set_packet(f, r->iface[id].linktype, to_ns(&r->iface[id], ts), b + 20, caplen,
+		   ld32(swap, b + 16));
+	f->seq = ++r->seq;
+	if (body - 20 > padded)
+		take_options(swap, f, b + 20 + padded, body - 20 - padded);
+	return true;
+}
+
+/* Such blocks in a row, in our byte order; where it ends, next_block() says why */
+static int take_epbs(struct cap_reader *r, const uint8_t *p, size_t len, size_t *used,
+		     struct frame **f, int max)
+{
+	const uint8_t *start = p, *end = p + len;
+	int n = 0;
+
+	while (n < max && end - p >= (ptrdiff_t)EPB_MIN && le32(p) == BLOCK_EPB) {
+		uint32_t total = le32(p + 4);
+
+		if (total < EPB_MIN || total % 4 || total > (size_t)(end - p) ||
+		    total > CAP_BLOCK_MAX || le32(p + total - 4) != total ||
+		    !epb_frame(r, false, p + 8, total - 12, f[n]))
+			break;
+		p += total;
+		n++;
+	}
+	*used = (size_t)(p - start);
+	return n;
+}
+
+static enum cap_event take_epb(struct cap_reader *r, const uint8_t *b, size_t body, struct frame *f)
+{
 	if (body < 20)
 		return broken(r, "packet block of %zu bytes is too short", body);
-	id = rd32(r, b);
-	caplen = rd32(r, b + 12);
-	if (id >= r->nifaces)
-		return broken(r, "packet on interface %u, %u described", id, r->nifaces);
-	if (caplen > body - 20 || caplen > FRAME_DATA_MAX)
-		return broken(r, "packet of %u bytes in a block of %zu", caplen, body);
-	ts = (uint64_t)rd32(r, b + 4) << 32 | rd32(r, b + 8);
-	set_packet(f, r->iface[id].linktype, to_ns(&r->iface[id], ts), b + 20, caplen, rd32(r, b + 16));
-	f->seq = ++r->seq;
-	if (body - 20 > PAD4(caplen))
-		take_options(r, f, b + 20 + PAD4(caplen), body - 20 - PAD4(caplen));
-	return CAP_PACKET;
+	if (epb_frame(r, r->swap, b, body, f))
+		return CAP_PACKET;
+	if (rd32(r, b) >= r->nifaces)
+		return broken(r, "packet on interface %u, %u described", rd32(r, b), r->nifaces);
+	return broken(r, "packet of %u bytes in a block of %zu", rd32(r, b + 12), body);
 }
 
 /* Simple Packet Block: no time, no options */
@@ -472,9 +508,12 @@ enum cap_event cap_burst(struct cap_reader *r, uint8_t *data, size_t len,
 		uint8_t *p = data + *used;
 		size_t left = len - *used;
 
-		if (r->classic) {
-			got = take_records(r, p, left, &step, f + *n, max - *n);
-			ev = got ? CAP_PACKET : no_record(r, p, left);
+		got = r->classic ? take_records(r, p, left, &step, f + *n, max - *n)
+		      : r->swap ? 0 : take_epbs(r, p, left, &step, f + *n, max - *n);
+		if (got) {
+			ev = CAP_PACKET;
+		} else if (r->classic) {
+			ev = no_record(r, p, left);
 		} else {
 			ev = next_block(r, p, left, &step, f[*n]);
 			got = ev == CAP_PACKET;
