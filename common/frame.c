@@ -3,11 +3,42 @@
 
 #include "frame.h"
 
+#ifdef FRAME_GUARDED
+#include <sanitizer/asan_interface.h>
+#endif
+
 /* Not a multiple of the page size: headers at one offset of every page would
  * share a few sets of the L1 cache. */
 #define STRIDE_ALIGN	64u
 
 _Static_assert(sizeof(struct frame) + sizeof(uint32_t) <= FRAME_FRONT, "and the version word");
+
+#ifdef FRAME_GUARDED
+/* Of [off, off + len) what lies in the own buffer */
+static void open_up(struct frame *f, int64_t off, size_t len)
+{
+	int64_t end = MIN(off + (int64_t)len, f->buf_off + f->room);
+
+	off = MAX(off, f->buf_off);
+	if (off < end)
+		__asan_unpoison_memory_region(frame_at(f, off), (size_t)(end - off));
+}
+
+void frame_guard(struct frame *f, size_t head, size_t tail)
+{
+	__asan_poison_memory_region(frame_buf(f), f->room);
+	open_up(f, f->off - (int64_t)head, head + f->len + tail);
+	if (f->encap_len)
+		open_up(f, f->encap_off, f->encap_len);
+	if (f->opt_len)
+		open_up(f, f->opt_off, f->opt_len);
+}
+
+void frame_unguard(struct frame *f)
+{
+	open_up(f, f->buf_off, f->room);
+}
+#endif
 
 /* Layout of an own buffer: encapsulation and foreign options at the very end,
  * the packet behind its headroom. */
@@ -43,12 +74,14 @@ bool frame_own(struct frame *f, size_t tail)
 	if (f->encap_len > sizeof(hold) || !own_layout(f, f->len, tail, &aux))
 		return false;
 	frame_touch(f);
+	frame_unguard(f);
 	/* The encapsulation may lie in the headroom the packet moves into */
 	memcpy(hold, frame_encap(f), f->encap_len);
 	f->encap_off = frame_rel(f, hold);
 	memmove(frame_buf(f) + FRAME_HEADROOM, frame_data(f), f->len);
 	f->off = frame_rel(f, frame_buf(f) + FRAME_HEADROOM);
 	own_aux(f, aux);
+	frame_guard(f, FRAME_HEADROOM, tail);
 	return true;
 }
 
@@ -67,6 +100,7 @@ bool frame_grow(struct frame *f, size_t tail)
 	    !apart(f->opt_off, f->opt_len, end, grown))
 		return frame_own(f, tail);
 	frame_touch(f);
+	frame_guard(f, 0, tail);
 	return true;
 }
 
@@ -77,11 +111,13 @@ bool frame_set(struct frame *f, const void *data, size_t len)
 	if (!own_layout(f, len, 0, &aux))
 		return false;
 	frame_touch(f);
+	frame_unguard(f);
 	own_aux(f, aux);
 	memmove(frame_buf(f) + FRAME_HEADROOM, data, len);
 	f->off = frame_rel(f, frame_buf(f) + FRAME_HEADROOM);
 	f->len = f->orig_len = (uint32_t)len;
 	f->pkt.flags = 0;
+	frame_guard(f, 0, 0);
 	return true;
 }
 
@@ -97,6 +133,7 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 	if (head + from->len + tail + aux > room)
 		return false;
 	frame_touch(to);
+	frame_unguard(to);
 	*to = *from;
 	to->buf_off = buf_off;
 	to->room = room;
@@ -105,8 +142,10 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 	       front ? frame_encap(from) : frame_data(from),
 	       from->len + (front ? from->encap_len : 0u));
 	to->encap_off = front ? to->off - from->encap_len : 0;
-	if (likely(!aux))
+	if (likely(!aux)) {
+		frame_guard(to, 0, tail);
 		return true;
+	}
 	back = buf + room - aux;
 	if (from->opt_len)
 		memcpy(back, frame_at(from, from->opt_off), from->opt_len);
@@ -115,6 +154,7 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 		memcpy(back + from->opt_len, frame_encap(from), from->encap_len);
 		to->encap_off = frame_rel(to, back + from->opt_len);
 	}
+	frame_guard(to, 0, tail);
 	return true;
 }
 

@@ -22,6 +22,9 @@
  *
  * A dropped packet stays in its burst, with a verdict: later code skips it.
  *
+ * Builds with AddressSanitizer know what of an own buffer may be touched: the packet, its
+ * encapsulation and options, and the room that was asked for.
+ *
  * What a stream carries of a frame is described in gwframe(5).
  */
 #ifndef GW_FRAME_H
@@ -148,6 +151,32 @@ static inline uint8_t *frame_buf(struct frame *f)
 	return frame_at(f, f->buf_off);
 }
 
+/*
+ * frame_guard(), frame_unguard() - For AddressSanitizer: of the own buffer only what the
+ * descriptor names may be touched, and @head bytes before and @tail behind the packet; all
+ */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define FRAME_GUARDED
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define FRAME_GUARDED
+#endif
+#ifdef FRAME_GUARDED
+void frame_guard(struct frame *f, size_t head, size_t tail);
+void frame_unguard(struct frame *f);
+#else
+static inline void frame_guard(struct frame *f, size_t head, size_t tail)
+{
+	(void)f, (void)head, (void)tail;
+}
+
+static inline void frame_unguard(struct frame *f)
+{
+	(void)f;
+}
+#endif
+
 static inline _Atomic uint32_t *frame_version(struct frame *f)
 {
 	return (_Atomic uint32_t *)(void *)(frame_buf(f) - sizeof(uint32_t));
@@ -232,6 +261,7 @@ static inline void __attribute__((nonnull)) frame_reset(struct frame *f)
 	memset((uint8_t *)f + orig_len, 0, room - orig_len);
 	memset((uint8_t *)f + endpoint, 0, verdict - endpoint);
 	memset((uint8_t *)f + verdict, 0, sizeof(*f) - verdict);
+	frame_unguard(f);
 }
 
 /**

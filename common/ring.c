@@ -122,8 +122,26 @@ int ring_map(struct ring *r, int fd)
 	return err;
 }
 
+static struct frame *frame_of(const struct ring *r, uint64_t i)
+{
+	return (struct frame *)(void *)(r->frames + (i & (r->entries - 1)) * r->stride);
+}
+
+/* A private descriptor has entry @i's buffer for its own */
+static void place(struct frame *own, const struct ring *r, uint64_t i)
+{
+	own->buf_off = frame_rel(own, frame_of(r, i)) + FRAME_FRONT;
+	own->room = r->stride - FRAME_FRONT;
+}
+
 void ring_close(struct ring *r)
 {
+	struct frame f = { 0 };
+
+	for (uint32_t i = 0; r->shm && i < r->entries; i++) {
+		place(&f, r, i);
+		frame_unguard(&f);	/* the address may be another's next */
+	}
 	if (r->shm)
 		munmap(r->shm, r->size);
 	if (r->fd >= 0)
@@ -135,11 +153,6 @@ void ring_close(struct ring *r)
 }
 
 /* --- descriptors ---------------------------------------------------------- */
-
-static struct frame *frame_of(const struct ring *r, uint64_t i)
-{
-	return (struct frame *)(void *)(r->frames + (i & (r->entries - 1)) * r->stride);
-}
 
 static _Atomic uint32_t *version_of(struct frame *f)
 {
@@ -264,6 +277,7 @@ static bool take_one(struct ring_pos *p, int i)
 	if (unlikely(!descriptor_ok(own, p->ring->stride)))
 		return false;
 	shift(own, frame_rel(own, f));
+	frame_guard(own, 0, 0);
 	return true;
 }
 
@@ -355,8 +369,7 @@ int ring_reserve(struct ring_pos *p, struct frame **f, int max)
 	for (int i = 0; i < n; i++) {
 		struct frame *own = &p->own[i];
 
-		own->buf_off = frame_rel(own, frame_of(p->ring, p->done + (unsigned)i)) + FRAME_FRONT;
-		own->room = p->ring->stride - FRAME_FRONT;
+		place(own, p->ring, p->done + (unsigned)i);
 		frame_reset(own);
 		f[i] = own;
 	}

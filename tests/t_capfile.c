@@ -559,6 +559,7 @@ static void fill(struct frame *f, unsigned len, unsigned encap)
 	if (!frame_set(f, bytes, len))
 		OK(false, "a small packet fits a frame");
 	f->orig_len = len + 5;
+	frame_unguard(f);
 	memcpy(frame_buf(f) + 600, bytes, encap);
 	f->encap_off = encap ? frame_rel(f, frame_buf(f) + 600) : 0;
 	f->encap_len = (uint16_t)encap;

@@ -199,6 +199,7 @@ static void test_frame(void)
 	off = f->off;
 	OK(frame_grow(f, 500) && f->off == off, "room behind a packet is used where it lies");
 	f->off = f->encap_off - 250;
+	frame_unguard(f);
 	memcpy(frame_data(f), "xyz", 3);
 	OK(frame_grow(f, 100) && f->off == f->encap_off - 250, "up to the encapsulation");
 	OK(frame_grow(f, 101) && f->off == off && !memcmp(frame_data(f), "xyz", 3) &&

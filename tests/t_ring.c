@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ring.h"
@@ -549,8 +550,50 @@ static void test_join(void)
 	end();
 }
 
+#ifdef FRAME_GUARDED
+static volatile uint8_t seen;
+
+/* Touch the byte @at of a frame from its packet's first one on: does it kill? */
+static bool caught(struct frame *f, int at)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		close(STDERR_FILENO);
+		seen = frame_data(f)[at];
+		_exit(0);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && status;
+}
+
+static void test_guard(void)
+{
+	static uint8_t bytes[64];
+
+	begin(1);
+	if (ring_reserve(&pos[0], burst, 2) != 2 || !frame_set(burst[0], bytes, sizeof(bytes)))
+		abort();
+	OK(caught(burst[0], 64) && caught(burst[0], -1) && !caught(burst[0], 63) &&
+	   !caught(burst[0], 0), "a filled frame: its packet may be touched, nothing else");
+	OK(!caught(burst[1], -1), "an empty one is free to be filled");
+	ring_publish(&pos[0], 1);
+	if (ring_take(&pos[1], burst, 1) != 1)
+		abort();
+	OK(caught(burst[0], 64) && caught(burst[0], -1) && !caught(burst[0], 63), "so in a burst");
+	OK(frame_grow(burst[0], 16) && !caught(burst[0], 79) && caught(burst[0], 80) &&
+	   caught(burst[0], -1), "and the room that was asked for");
+	OK(frame_own(burst[0], 8) && !caught(burst[0], 71) && caught(burst[0], 72) &&
+	   !caught(burst[0], -(int)FRAME_HEADROOM), "and headroom");
+	end();
+}
+#endif
+
 int main(void)
 {
+#ifdef FRAME_GUARDED
+	test_guard();
+#endif
 	test_create();
 	test_map();
 	test_order();
