@@ -22,7 +22,7 @@
 #define UDP_AT		(ETH_LEN + 20u)
 #define GENEVE_AT	(UDP_AT + 8u)
 #define FRAME_MAX	9023u		/* MTU 9001 and an Ethernet header with two tags */
-#define SLOTS		2048u		/* as many as gwcap's buffer has */
+#define SLOTS		1728u		/* as many as gwcap's buffer has */
 
 static void swap(uint8_t *a, uint8_t *b, size_t n)
 {

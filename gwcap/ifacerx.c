@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <netlink/netlink.h>
 #include <netlink/socket.h>
@@ -26,6 +27,7 @@
 struct ifacerx {
 	struct rx rx;
 	const char *name;
+	int fd;
 	struct pktring ring;
 	struct nl_sock *route;
 	struct ingress ingress;
@@ -35,7 +37,6 @@ struct ifacerx {
 	bool gone;		/* it is not there now */
 	bool dead;		/* it cannot be captured from any more */
 	struct frame **pool;	/* for recv: made when it is first called */
-	uint32_t longest;	/* packet that a slot holds */
 	uint32_t linktype;
 	uint64_t seq;
 	uint64_t stop_ns;	/* packets captured later are not ours to take; 0: running */
@@ -82,11 +83,14 @@ static void take(struct ifacerx *r, struct frame *f, const struct tpacket2_hdr *
 	r->cut += f->len < f->orig_len;
 }
 
-/* An error, as when the interface goes down, would wake us for ever: ifacerx_tick() tells */
+/* An error, as when the interface goes down, wakes us until it is read: ifacerx_tick() tells */
 static int nothing(struct ifacerx *r)
 {
+	int err;
+	socklen_t len = sizeof(err);
+
 	if (r->empty)
-		pktring_clear(&r->ring);
+		getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &err, &len);
 	r->empty = true;
 	return r->stop_ns ? RX_END : RX_AGAIN;
 }
@@ -99,7 +103,7 @@ static int ifacerx_fill(struct rx *rx, struct frame **f, int max)
 
 	if (unlikely(r->dead))
 		return RX_FAIL;
-	while (n < max && !r->ended && (h = pktring_peek(&r->ring))) {
+	while (n < max && !r->ended && (h = pktring_next(&r->ring))) {
 		uint64_t ts = (uint64_t)h->tp_sec * NS + h->tp_nsec;
 
 		if (unlikely(r->stop_ns && ts > r->stop_ns)) {
@@ -120,7 +124,7 @@ static int ifacerx_recv(struct rx *rx, struct frame **f, int max)
 	struct ifacerx *r = (struct ifacerx *)rx;
 
 	if (unlikely(!r->pool)) {
-		r->pool = frame_pool_new(FRAME_BURST, FRAME_HEADROOM + r->longest);
+		r->pool = frame_pool_new(FRAME_BURST, FRAME_HEADROOM + r->rx.longest);
 		if (!r->pool) {
 			log_error("out of memory");
 			return RX_FAIL;
@@ -140,7 +144,7 @@ static int ifacerx_poll(struct rx *rx, struct pollfd *fds)
 {
 	const struct ifacerx *r = (struct ifacerx *)rx;
 
-	fds[0] = (struct pollfd){ .fd = r->ring.fd, .events = POLLIN };
+	fds[0] = (struct pollfd){ .fd = r->fd, .events = POLLIN };
 	return 1;
 }
 
@@ -156,6 +160,7 @@ static void ifacerx_close(struct rx *rx)
 	struct ifacerx *r = (struct ifacerx *)rx;
 
 	pktring_close(&r->ring);
+	close(r->fd);
 	ingress_close(&r->ingress);
 	nl_socket_free(r->route);
 	frame_pool_free(r->pool);
@@ -178,7 +183,7 @@ static void open_filter(struct ifacerx *r, const struct peers *peers)
 	if (!expr)
 		die("out of memory");
 	log_debug("%s: filter: %s", r->name, expr);
-	capfilter_attach(r->ring.fd, expr, r->linktype, r->longest);
+	capfilter_attach(r->fd, expr, r->linktype, r->rx.longest);
 	free(expr);
 }
 
@@ -186,15 +191,19 @@ static void open_filter(struct ifacerx *r, const struct peers *peers)
 static void open_ring(struct ifacerx *r, const struct ifacerx_conf *conf)
 {
 	bool ether = r->seen.arptype == ARPHRD_ETHER || r->seen.arptype == ARPHRD_LOOPBACK;
-	int err;
+	int one = 1, err;
 
 	r->linktype = ether ? LINKTYPE_ETHERNET : LINKTYPE_RAW;
-	r->longest = r->rx.longest = MAX(r->seen.mtu, MTU_ROOM) + LINK_ROOM;
-	err = pktring_open(&r->ring, ether ? SOCK_RAW : SOCK_DGRAM, r->longest,
-			   conf->buffer ? conf->buffer : IFACERX_BUFFER);
-	if (err == -EPERM || err == -EACCES)
+	r->rx.longest = MAX(r->seen.mtu, MTU_ROOM) + LINK_ROOM;
+	r->fd = socket(AF_PACKET, (ether ? SOCK_RAW : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
+	if (r->fd < 0 && (errno == EPERM || errno == EACCES))
 		die("%s: no permission to capture: start as root or with CAP_NET_RAW and "
 		    "CAP_NET_ADMIN", r->name);
+	if (r->fd < 0 ||
+	    setsockopt(r->fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &one, sizeof(one)))
+		die("%s: packet socket: %m", r->name);
+	err = pktring_open(&r->ring, r->fd, r->rx.longest, 0,
+			   conf->buffer ? conf->buffer : IFACERX_BUFFER);
 	errno = -err;
 	if (err)
 		die("%s: capture buffer: %m", r->name);
@@ -202,7 +211,7 @@ static void open_ring(struct ifacerx *r, const struct ifacerx_conf *conf)
 
 static void join(struct ifacerx *r, unsigned workers)
 {
-	int err = fanout_join(r->ring.fd, r->seen.ifindex, workers);
+	int err = fanout_join(r->fd, r->seen.ifindex, workers);
 
 	if (err == -ENOSPC)
 		die("%s: it has %u workers already", r->name, workers);
@@ -222,8 +231,8 @@ static void start(struct ifacerx *r, unsigned workers, const struct peers *peers
 
 	if (!r->seen.up)
 		die("%s: it is down; run: ip link set dev %s up", r->name, r->name);
-	capfilter_close(r->ring.fd);
-	err = pktring_bind(&r->ring, r->seen.ifindex);
+	capfilter_close(r->fd);
+	err = pktring_bind(r->fd, r->seen.ifindex);
 	errno = -err;
 	if (err)
 		die("%s: %m", r->name);
@@ -307,7 +316,7 @@ static void bind_again(struct ifacerx *r, const struct iface *now)
 	}
 	if (r->dead)
 		return;
-	err = pktring_bind(&r->ring, now->ifindex);
+	err = pktring_bind(r->fd, now->ifindex);
 	r->gone = err;
 	errno = -err;
 	if (err)
@@ -356,7 +365,7 @@ void ifacerx_tick(struct rx *rx, struct ifacerx_state *out)
 		r->gone = true;
 		log_warn("%s: it is gone: waiting for it to come back", r->name);
 	}
-	r->kernel_drops += pktring_drops(&r->ring);
+	r->kernel_drops += pktring_drops(r->fd);
 	say_cut(r);
 	out->kernel_drops = r->kernel_drops;
 	out->if_drops = r->if_drops;

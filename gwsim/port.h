@@ -2,9 +2,9 @@
 /*
  * port.h - The load balancer's end of a cable: Ethernet frames in bursts
  *
- * An AF_PACKET socket with a TPACKET_V2 receive ring (read in place, its memory
- * is not bounded by the socket buffer's limit) and sendmmsg(2) past the queueing
- * discipline.  Sees received IPv4 and IPv6 frames, never what it sent.
+ * An AF_PACKET socket with a receive ring (pktring.h; read in place, its memory is not
+ * bounded by the socket buffer's limit) and sendmmsg(2) past the queueing discipline.
+ * Sees received IPv4 and IPv6 frames, never what it sent.
  */
 #ifndef GW_PORT_H
 #define GW_PORT_H
@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+
+#include "pktring.h"
 
 #define PORT_BURST	64u
 #define PORT_HEADROOM	96u	/* before a received frame: the receiver's to write */
@@ -45,12 +47,7 @@ struct port_rx {
  */
 struct port {
 	int fd;
-	uint8_t *ring;
-	size_t ring_size;
-	uint32_t frame_size;	/* in the ring, with what the kernel puts before a frame */
-	unsigned frames;
-	unsigned head;		/* first frame not yet handed out */
-	unsigned held;		/* handed out and not yet released */
+	struct pktring ring;
 	uint64_t lost;
 	uint64_t no_room;
 };
