@@ -332,41 +332,46 @@ static void msg_ended(struct mq_rx *m, bool abort)
 		missing(m, (unsigned)m->who, m->reader.total);
 }
 
+/* What came behind packets */
+static void msg_event(struct mq_rx *m, enum cap_event ev)
+{
+	if (ev == CAP_HELLO) {
+		msg_hello(m);
+	} else if (ev == CAP_END || ev == CAP_ABORT) {
+		msg_ended(m, ev == CAP_ABORT);
+	} else if (ev == CAP_OFFER) {
+		m->rx.offer = m->reader.offer;
+		m->rx.offers++;
+	} else if (ev == CAP_SWITCH) {
+		m->turned = true;
+	} else if (ev == CAP_ERROR) {
+		bad_message(m, m->reader.err);
+	} else if (ev == CAP_MORE && m->left) {
+		bad_message(m, "cut");
+	}
+}
+
 /* Return: packets parsed; 0 when the message is used up */
 static int msg_parse(struct mq_rx *m, struct frame **f, int max)
 {
 	int n = 0;
 
-	while (n < max && m->left) {
+	while (n < max && m->left && !m->turned) {
 		enum cap_event ev;
 		size_t used;
+		int got;
 
-		ev = cap_next(&m->reader, m->at, m->left, &used, m->frames[n]);
+		ev = cap_burst(&m->reader, m->at, m->left, &used, m->frames + n, max - n, &got);
 		m->at += used;
 		m->left -= used;
-		if (ev == CAP_PACKET) {
-			f[n] = m->frames[n];
-			n++;
-			if (m->who >= 0) {
-				m->rx.upstream_packets[m->who]++;
-				m->rx.streamed[m->who]++;
-			}
-		} else if (ev == CAP_HELLO) {
-			msg_hello(m);
-		} else if (ev == CAP_END || ev == CAP_ABORT) {
-			msg_ended(m, ev == CAP_ABORT);
-		} else if (ev == CAP_OFFER) {
-			m->rx.offer = m->reader.offer;
-			m->rx.offers++;
-		} else if (ev == CAP_SWITCH) {
-			m->turned = true;
-			break;
-		} else if (ev == CAP_ERROR) {
-			bad_message(m, m->reader.err);
-		} else if (m->left) {
-			bad_message(m, "cut");
+		n += got;
+		if (m->who >= 0) {
+			m->rx.upstream_packets[m->who] += (unsigned)got;
+			m->rx.streamed[m->who] += (unsigned)got;
 		}
+		msg_event(m, ev);
 	}
+	memcpy(f, m->frames, (size_t)n * sizeof(*f));
 	return n;
 }
 
