@@ -81,6 +81,7 @@ static void take(struct ifacerx *r, struct frame *f, const struct tpacket2_hdr *
 	f->ts_ns = ts;
 	f->linktype = r->linktype;
 	r->cut += f->len < f->orig_len;
+	frame_guard(f, 0, 0);
 }
 
 /* An error, as when the interface goes down, wakes us until it is read: ifacerx_tick() tells */
