@@ -131,6 +131,11 @@ def wire(**kw):
     return Tap("c1")
 
 
+def connected():
+    """Both ends know it: before, what is sent is dropped"""
+    return all("state UP" in sh(f"ip link show {i}") for i in ("c0", "c1"))
+
+
 class Cap:
     """A running gwcap -I c0"""
     number = 0
@@ -246,7 +251,7 @@ def test_down_up(lb):
     cpu = sum(map(int, open(f"/proc/{cap.p.pid}/stat").read().split()[13:15])) - cpu
     ok(cpu < 10, "it does not spin while down", f"{cpu} ticks in 0.5 s")
     sh("ip link set c0 up; ip link set c1 up")
-    until(lambda: "state UP" in sh("ip link show c0"))
+    until(connected)
     lb = Tap("c1")
     lb.send(frame())
     ok(cap.has(2), "up again: it goes on at once", cap.err())
@@ -284,6 +289,7 @@ def test_recreated():
     sh("ip link set c0 down")
     until(lambda: "c0: it is down" in cap.err())
     sh("ip link set c0 up")
+    until(connected)
     lb.send(frame())
     ok(cap.has(3), "down and up of the new one: it goes on")
     ok(cap.stop() == 0, "exit 0")

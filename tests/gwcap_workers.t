@@ -167,7 +167,7 @@ def test_restart(lb, ws):
         own.send(bytes.fromhex("020000007399") + p[6:])
     ok(not any(settled(ws)), "nothing of what the interface sends")
     sh("ip link set c0 down; ip link set c0 up")
-    until(lambda: "state UP" in sh("ip link show c0"))
+    until(lambda: all("state UP" in sh(f"ip link show {i}") for i in ("c0", "c1")))
     send(lb)
     got = settled(ws)
     ok(once(got) and by_flow(got), "down and up: they go on", [len(g) for g in got])
