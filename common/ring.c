@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -198,20 +199,33 @@ static void shift(struct frame *f, int64_t by)
 	f->buf_off += by;
 }
 
-static bool same(const struct frame *a, const struct frame *b)
+/* Are these words the same?  Without a store between: what was just written in halves
+ * would have to reach memory before it could be read as a whole */
+static uint64_t differ(const void *a, const void *b, size_t len)
 {
-	const char *x = (const char *)a, *y = (const char *)b;
 	uint64_t diff = 0;
 
-	_Static_assert(sizeof(*a) % sizeof(uint64_t) == 0, "compared by words");
-	for (size_t i = 0; i < sizeof(*a); i += sizeof(uint64_t)) {
+	for (size_t i = 0; i < len; i += sizeof(uint64_t)) {
 		uint64_t v, w;
 
-		memcpy(&v, x + i, sizeof(v));
-		memcpy(&w, y + i, sizeof(w));
+		memcpy(&v, (const char *)a + i, sizeof(v));
+		memcpy(&w, (const char *)b + i, sizeof(w));
 		diff |= v ^ w;
 	}
-	return !diff;
+	return diff;
+}
+
+/* Does a descriptor that lies @by further on say the same as @b? */
+static bool same(const struct frame *a, const struct frame *b, int64_t by)
+{
+	enum { FIRST = offsetof(struct frame, off), BEHIND = offsetof(struct frame, orig_len) };
+
+	_Static_assert(BEHIND - FIRST == 4 * sizeof(int64_t) && FIRST % 8 == 0 &&
+		       sizeof(*a) % 8 == 0, "four offsets, whole words");
+	return !((uint64_t)((a->off + by) ^ b->off) | (uint64_t)((a->encap_off + by) ^ b->encap_off) |
+		 (uint64_t)((a->opt_off + by) ^ b->opt_off) |
+		 (uint64_t)((a->buf_off + by) ^ b->buf_off) | differ(a, b, FIRST) |
+		 differ((const char *)a + BEHIND, (const char *)b + BEHIND, sizeof(*a) - BEHIND));
 }
 
 /* --- stages that take ----------------------------------------------------- */
@@ -319,10 +333,9 @@ void ring_put(struct ring_pos *p)
 
 		if (p->dead >> i & 1)
 			continue;
-		shift(own, -frame_rel(own, f));
-		if (!same(own, f)) {
+		if (!same(own, f, frame_rel(f, own))) {
 			version_touch(version_of(f));
-			*f = *own;
+			frame_move(f, own);
 		}
 		version_settle(version_of(f));
 	}
@@ -382,9 +395,8 @@ void ring_publish(struct ring_pos *p, int n)
 	for (int i = 0; i < n; i++) {
 		struct frame *own = &p->own[i], *f = frame_of(p->ring, p->done + (unsigned)i);
 
-		shift(own, -frame_rel(own, f));
 		version_touch(version_of(f));
-		*f = *own;
+		frame_move(f, own);
 		version_settle(version_of(f));
 	}
 	p->done += (unsigned)n;
@@ -449,11 +461,11 @@ bool ring_doze(struct ring_pos *p, bool all)
 	if (p->k ? ring_upto(p->ring, p->k - 1) == p->done :
 	    look_free(p) && !fulfilled(p->ring, wish, p->done - p->seen))
 		return true;
-	ring_rise(p);
+	ring_rise(p, false);
 	return false;
 }
 
-void ring_rise(struct ring_pos *p)
+void ring_rise(struct ring_pos *p, bool rang)
 {
 	uint64_t count;
 
@@ -461,7 +473,7 @@ void ring_rise(struct ring_pos *p)
 		return;
 	p->asleep = false;
 	atomic_store_explicit(&cursor(p, p->k)->asleep, AWAKE, memory_order_relaxed);
-	while (read(p->ring->bell[p->k], &count, sizeof(count)) < 0 && errno == EINTR)
+	while (rang && read(p->ring->bell[p->k], &count, sizeof(count)) < 0 && errno == EINTR)
 		;
 }
 

@@ -61,7 +61,7 @@
 #define RING_MAGIC	0x474e5257u	/* "WRNG" */
 #define RING_VERSION	1u
 #define RING_STAGES	16u		/* the head included */
-#define RING_ENTRIES	512u		/* frames of a segment: bounds what may queue */
+#define RING_ENTRIES	1024u		/* frames of a segment: bounds what may queue */
 #define RING_STRIDE	10304u		/* bytes a frame: any packet of MTU 9001, with room */
 #define RING_STRIDE_MAX	(1u << 20)
 #define RING_NONCE	16u		/* bytes of a segment's secret */
@@ -264,8 +264,9 @@ bool ring_doze(struct ring_pos *p, bool all) __attribute__((nonnull));
 
 /**
  * ring_rise() - Awake again, for whatever reason
+ * @rang:	The doorbell is readable
  */
-void ring_rise(struct ring_pos *p) __attribute__((nonnull));
+void ring_rise(struct ring_pos *p, bool rang) __attribute__((nonnull));
 
 /**
  * ring_ring() - Ring stage @k's doorbell, asleep or not

@@ -214,20 +214,25 @@ uint64_t ring_out_due_ns(const struct ring_out *out)
 
 /* --- packets -------------------------------------------------------------- */
 
-static void count(struct tx *tx, const struct frame *f)
+static void count(struct tx *tx, struct frame **f, int n)
 {
-	tx->packets++;
-	tx->ringed++;
-	tx->bytes += f->len;
+	uint64_t packets = 0, bytes = 0;
+
+	for (int i = 0; i < n; i++) {
+		packets += !f[i]->verdict;
+		bytes += f[i]->verdict ? 0 : f[i]->len;
+	}
+	tx->packets += packets;
+	tx->ringed += packets;
+	tx->bytes += bytes;
 }
 
-static int too_long(struct ring_out *out, const struct frame *f)
+static void too_long(struct ring_out *out, const struct frame *f)
 {
 	log_notice("%s: a packet of %u bytes does not fit the ring: packets go by stream now",
 		   out->tx->spec, f->len);
 	leave(out);
 	stay_stream(out, "a packet was too long for it");
-	return 0;
 }
 
 static int broken(struct ring_out *out)
@@ -249,12 +254,14 @@ static int copy(struct ring_out *out, struct frame **f, int n)
 			continue;
 		if (unlikely(!frame_copy(to[used], f[i], 0))) {
 			ring_publish(out->pos, used);
-			return i + too_long(out, f[i]);
+			count(out->tx, f, i);
+			too_long(out, f[i]);
+			return i;
 		}
-		count(out->tx, f[i]);
 		used++;
 	}
 	ring_publish(out->pos, used);
+	count(out->tx, f, i);
 	if (ring_wake_due(out->pos))
 		ring_wake(out->pos);
 	return i;
@@ -273,9 +280,7 @@ int ring_out_send(struct ring_out *out, struct frame **f, int n)
 		n = tx_send(out->tx, f + took, n - took);
 		return n > 0 ? took + n : took ? took : n;
 	}
-	for (int i = 0; i < n; i++)
-		if (!f[i]->verdict)
-			count(out->tx, f[i]);
+	count(out->tx, f, n);
 	return n;
 }
 
@@ -340,10 +345,7 @@ int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
 
 bool ring_out_rise(struct ring_out *out)
 {
-	bool gone = false;
-
-	if (out->state == OUT_RING)
-		ring_rise(out->pos);
+	bool gone = false, rang = false;
 	if (out->unflushed)
 		ring_out_flush(out);
 	for (int i = 0; i < out->nfds; i++) {
@@ -351,9 +353,12 @@ bool ring_out_rise(struct ring_out *out)
 			continue;
 		if (out->hosting && out->fds[i].fd == out->host.fd)
 			host_serve(&out->host);
+		rang |= out->hosting && out->fds[i].fd == out->host.ring.bell[0];
 		gone |= out->fds[i].revents & POLLERR && out->state == OUT_RING && by_pipe(out);
 	}
 	out->nfds = 0;
+	if (out->hosting)
+		ring_rise(&out->own, rang);
 	if (gone)
 		log_error("%s: the reader closed it",
 			  strcmp(out->tx->spec, "-") ? out->tx->spec : "stdout");

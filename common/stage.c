@@ -14,14 +14,10 @@
 #include "log.h"
 #include "ready.h"
 #include "stage.h"
+#include "stage_int.h"
 
 #define SECOND		1000000000ull
 #define LOOK_NS		10000000ull	/* under load, signals are looked for so often */
-
-static uint64_t *counters(struct stage *st)
-{
-	return st->stats.page->counter;
-}
 
 /* --- set-up --------------------------------------------------------------- */
 
@@ -53,11 +49,6 @@ static void open_streams(struct stage *st)
 		st->tx[st->ntx] = tx_open(st->conf.out[st->ntx], &st->stream);
 	if (!st->ntx)
 		st->tx[st->ntx++] = st->conf.print ? tx_discard() : tx_open("-", &st->stream);
-}
-
-static bool is_kind(const char *kind, const char *what)
-{
-	return !strcmp(kind, what);
 }
 
 /* Does this run need its run folder from the start? */
@@ -206,39 +197,6 @@ static void open_rings(struct stage *st)
 	st->fills = st->ntx == 1 && rx_can_fill(st->rx);
 }
 
-/* Where packets come from or go to, and why not by a ring; false: not decided yet */
-static bool way(char *out, size_t size, bool ring, const char *kind, const char *why)
-{
-	bool neighbour = is_kind(kind, "stream") || is_kind(kind, "zmq");
-	bool told = !ring && neighbour && why && *why;
-
-	snprintf(out, size, "%s%s%s%s", ring ? "ring" : kind, told ? " (" : "", told ? why : "",
-		 told ? ")" : "");
-	return ring || told || !neighbour;
-}
-
-/* Which way packets come and go: once that is decided, or after a second; again when it
- * changes */
-static void start_line(struct stage *st)
-{
-	char in[80], out[80], line[sizeof(st->said)];
-	const char *why = st->out[0].why;
-	bool sure, due = !st->said[0] && st->now_ns >= st->said_by_ns;
-
-	if (due && !why && st->out[0].state == OUT_OFFERED)
-		why = "the reader takes no ring";
-	sure = way(in, sizeof(in), st->in.state == IN_RING, st->rx->kind, st->in.why);
-	sure &= way(out, sizeof(out), st->out[0].state == OUT_RING, st->tx[0]->kind, why);
-	if (!sure && !due)
-		return;
-	snprintf(line, sizeof(line), "in %s, out %s", in, out);
-	if (!strcmp(line, st->said))
-		return;
-	memcpy(st->said, line, sizeof(line));
-	fprintf(stderr, "%s%s%s: %s: %s\n", st->prog, st->conf.as ? ":" : "", st->stream.as,
-		st->stream.chain, line);
-}
-
 void stage_confine(struct stage *st)
 {
 	priv_drop(&st->priv);
@@ -341,7 +299,7 @@ static void look_around(struct stage *st)
 	st->next_look_ns = st->now_ns + LOOK_NS;
 	st->look = true;
 	if (st->live)
-		start_line(st);
+		stage_say_ways(st);
 	if (st->stop_at_ns && st->now_ns >= st->stop_at_ns)
 		st->leaving = true;
 	publish(st);
@@ -538,16 +496,13 @@ static void note_latency(struct stage *st, const struct frame *f)
 	st->stats.page->latency[MIN(bucket, STATS_LATENCY - 1u)]++;
 }
 
-static void warn_geneve(struct stage *st, struct frame **f, int n)
+/* A look at the first packet of each burst is enough */
+static void warn_geneve(struct stage *st, struct frame *f)
 {
-	for (int i = 0; i < n; i++) {
-		if (f[i]->dialect != DIALECT_PLAIN || frame_parse(f[i]) ||
-		    !(f[i]->pkt.flags & PKT_GENEVE))
-			continue;
-		st->warned_geneve = true;
-		log_warn("Geneve where inner packets belong: is gwdecap missing?");
+	if (f->dialect != DIALECT_PLAIN || frame_parse(f) || !(f->pkt.flags & PKT_GENEVE))
 		return;
-	}
+	st->warned_geneve = true;
+	log_warn("Geneve where inner packets belong: is gwdecap missing?");
 }
 
 /* Lines on stdout are an output too; false: nobody takes them any more */
@@ -565,7 +520,7 @@ static bool print_ok(struct stage *st)
 static bool work(struct stage *st, struct frame **burst, int n)
 {
 	struct frame *f[FRAME_BURST];
-	uint64_t *c = counters(st);
+	uint64_t *c = counters(st), bytes = 0;
 	int live = 0;
 	bool ok;
 
@@ -573,14 +528,15 @@ static bool work(struct stage *st, struct frame **burst, int n)
 		if (burst[i]->verdict)
 			continue;
 		f[live++] = burst[i];
-		c[STATS_IN_BYTES] += burst[i]->len;
+		bytes += burst[i]->len;
 	}
+	c[STATS_IN_BYTES] += bytes;
 	c[STATS_IN_PACKETS] += (unsigned)live;
 	c[STATS_BURSTS]++;
 	note_upstream(st);
 	st->stats.page->hand = st->in.state == IN_RING ? 0 : (unsigned)live;	/* a ring knows */
-	if (st->flags & STAGE_INNER && !st->warned_geneve)
-		warn_geneve(st, f, live);
+	if (st->flags & STAGE_INNER && !st->warned_geneve && live)
+		warn_geneve(st, f[0]);
 	if (st->ops->burst && live)
 		st->ops->burst(st, f, live);
 	if (st->print_to)
@@ -701,45 +657,6 @@ static bool finish_outputs(struct stage *st, int state)
 	return ok;
 }
 
-static void summary(struct stage *st)
-{
-	uint64_t *c = counters(st);
-	char drops[512] = "";
-	size_t n = 0;
-
-	for (unsigned r = 1; r < REASON_NUM && n < sizeof(drops) - 64; r++)
-		if (st->stats.page->drop[r])
-			n += (size_t)snprintf(drops + n, sizeof(drops) - n, "%s%s %llu",
-					      n ? ", " : " (", reason_name(r),
-					      (unsigned long long)st->stats.page->drop[r]);
-	fprintf(stderr, "%s%s%s: %llu in, %llu made, %llu out, %llu dropped%s%s, %llu uncertain",
-		st->prog, st->conf.as ? ":" : "", st->stream.as,
-		(unsigned long long)c[STATS_IN_PACKETS], (unsigned long long)c[STATS_MADE],
-		(unsigned long long)c[STATS_OUT_PACKETS], (unsigned long long)c[STATS_DROPPED],
-		drops, n ? ")" : "", (unsigned long long)c[STATS_UNCERTAIN]);
-	if (c[STATS_GAPS])
-		fprintf(stderr, ", %llu lost before", (unsigned long long)c[STATS_GAPS]);
-	if (c[STATS_KERNEL_DROPS])
-		fprintf(stderr, ", %llu dropped by the kernel",
-			(unsigned long long)c[STATS_KERNEL_DROPS]);
-	if (c[STATS_IF_DROPS])
-		fprintf(stderr, ", %llu by the interface", (unsigned long long)c[STATS_IF_DROPS]);
-	fputc('\n', stderr);
-}
-
-/* What edits did, or could not do: nothing else tells it where no gwhealth looks */
-static void summary_of_rules(struct stage *st)
-{
-	uint64_t *c = counters(st);
-
-	if (c[STATS_EDITED] || c[STATS_UNEDITED] || c[STATS_ERRORS])
-		fprintf(stderr, "%s%s%s: %llu edited, %llu left unedited, %llu rule errors\n",
-			st->prog, st->conf.as ? ":" : "", st->stream.as,
-			(unsigned long long)c[STATS_EDITED],
-			(unsigned long long)c[STATS_UNEDITED],
-			(unsigned long long)c[STATS_ERRORS]);
-}
-
 static int finish(struct stage *st, int state)
 {
 	bool ok = state == RX_END || state == RX_LEFT;
@@ -747,7 +664,7 @@ static int finish(struct stage *st, int state)
 	learn(st, true);
 	st->said_by_ns = 0;	/* a short life: now or never */
 	if (st->live)
-		start_line(st);
+		stage_say_ways(st);
 	if (st->ops->done)
 		st->ops->done(st);
 	ok &= finish_outputs(st, state);
@@ -758,10 +675,8 @@ static int finish(struct stage *st, int state)
 	if (st->print_to)
 		fflush(st->print_to);
 	ok &= print_ok(st);
-	if (!st->conf.quiet) {
-		summary(st);
-		summary_of_rules(st);
-	}
+	if (!st->conf.quiet)
+		stage_say_summary(st);
 	if (leaves(st, state))
 		stats_leave(&st->stats);	/* what is lost between us is its to count */
 	else

@@ -123,6 +123,7 @@ struct stage {
 	bool full;			/* ... of which none is free */
 	bool look;
 	uint64_t said_by_ns;		/* the start line is due by then */
+	unsigned said_way;
 	char said[192];			/* what it said last */
 	uint64_t next_tick_ns;
 	uint64_t next_look_ns;

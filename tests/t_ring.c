@@ -483,7 +483,7 @@ static void test_stage_bells(void)
 	ring_wake(&pos[0]);
 	OK(rings(1) && !rings(0) && !rings(2), "the next stage's doorbell rings");
 	publish(1, 6);
-	ring_rise(&pos[1]);
+	ring_rise(&pos[1], true);
 	OK(!rings(1), "and is quiet when it rose");
 	ring_wake(&pos[0]);
 	OK(!rings(1), "an awake stage is left in peace");
@@ -491,8 +491,8 @@ static void test_stage_bells(void)
 	OK(ring_doze(&pos[1], false), "asleep again");
 	ring_wake(&pos[0]);
 	OK(!rings(1), "nothing moved: no bell");
-	ring_rise(&pos[1]);
-	ring_rise(&pos[1]);
+	ring_rise(&pos[1], true);
+	ring_rise(&pos[1], true);
 	publish(1, 7);
 	ring_wake(&pos[0]);
 	OK(!rings(1), "who rose without a bell gets none");
@@ -516,7 +516,7 @@ static void test_head_bell(void)
 	pass(1, 4);
 	ring_wake(&pos[1]);
 	OK(rings(0), "half of it free: the bell rings");
-	ring_rise(&pos[0]);
+	ring_rise(&pos[0], true);
 	OK(ring_doze(&pos[0], true), "or it waits for the ring to be empty");
 	pass(1, 63);
 	ring_wake(&pos[1]);
@@ -524,7 +524,7 @@ static void test_head_bell(void)
 	pass(1, 1);
 	ring_wake(&pos[1]);
 	OK(rings(0), "empty: the bell rings");
-	ring_rise(&pos[0]);
+	ring_rise(&pos[0], true);
 	OK(!ring_doze(&pos[0], true) && !ring_doze(&pos[0], false), "nobody waits for what is there");
 	end();
 }

@@ -59,7 +59,7 @@ static void nap(struct worker *w, bool all)
 	ring_wake(&w->pos);
 	if (ring_doze(&w->pos, all))
 		poll(&pfd, 1, -1);
-	ring_rise(&w->pos);
+	ring_rise(&w->pos, true);
 }
 
 static void moved(struct worker *w)
