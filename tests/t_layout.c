@@ -6,11 +6,19 @@
  * A table of a page starts behind the comment '.\" table NAME' and ends at
  * '.\" end'; its rows are '.It cell Ta cell ...', the first one its head.
  */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "capfile.h"
 #include "capformat.h"
+#include "ringlink.h"
 #include "stats.h"
 #include "stream.h"
 #include "tap.h"
@@ -161,8 +169,8 @@ static void check_wire(const char *name, const struct value *v, int n, const uin
 		   v[i].name, end);
 		if (!strcmp(t.cell[i][1], "rest"))
 			size = len - off;
-		if (off + size <= len && size <= sizeof(got))
-			memcpy(&got, body + off, size);
+		if (off + size <= len)
+			memcpy(&got, body + off, MIN(size, sizeof(got)));
 		OK(size && got == v[i].v, "%s: %s is %#llx", name, v[i].name,
 		   (unsigned long long)got);
 		end = off + size;
@@ -174,12 +182,12 @@ static void hello_and_end(void)
 {
 	static const struct cap_hello h = {
 		.nonce = 0x1112131415161718, .message = 0x2122232425262728,
-		.packets = 0x3132333435363738, .live = true,
+		.packets = 0x3132333435363738, .live = true, .ring = true,
 		.old_nonce = 0x5152535455565758, .old_packets = 0x6162636465666768,
 		.chain = "lab", .prog = "gwfilter", .as = "x",
 	};
 	const struct value hello[] = {
-		{ "version", HELLO_VERSION }, { "flags", 1 }, { "zero", 0 }, { "nonce", h.nonce },
+		{ "version", HELLO_VERSION }, { "flags", 3 }, { "zero", 0 }, { "nonce", h.nonce },
 		{ "message", h.message }, { "packets", h.packets },
 		{ "old_nonce", h.old_nonce }, { "old_packets", h.old_packets },
 	};
@@ -293,6 +301,216 @@ static void numbers(void)
 	OK(t.n == (int)ARRAY_SIZE(marks), "no other mark");
 }
 
+static void ring_structs(void)
+{
+	CHECK_STRUCT(ring_shm, FIELD(ring_shm, magic), FIELD(ring_shm, version),
+		     FIELD(ring_shm, size), FIELD(ring_shm, frame_size), FIELD(ring_shm, entries),
+		     FIELD(ring_shm, stride), FIELD(ring_shm, frames_off), FIELD(ring_shm, pad),
+		     FIELD(ring_shm, pad2), FIELD(ring_shm, last), FIELD(ring_shm, pad3),
+		     FIELD(ring_shm, cursor), FIELD(ring_shm, seat));
+	CHECK_STRUCT(ring_cursor, FIELD(ring_cursor, taken), FIELD(ring_cursor, done),
+		     FIELD(ring_cursor, asleep), FIELD(ring_cursor, pad));
+	CHECK_STRUCT(ring_seat, FIELD(ring_seat, state), FIELD(ring_seat, gen),
+		     FIELD(ring_seat, nonce), FIELD(ring_seat, before),
+		     FIELD(ring_seat, refused), FIELD(ring_seat, pad));
+}
+
+static void ring_numbers(void)
+{
+	static const struct value ring[] = {
+		{ "seats", RING_STAGES }, { "frames", RING_ENTRIES }, { "stride", RING_STRIDE },
+		{ "burst", FRAME_BURST }, { "headroom", FRAME_HEADROOM },
+	};
+	static const struct value state[] = {
+		{ "empty", RING_EMPTY }, { "seated", RING_SEATED }, { "vacant", RING_VACANT },
+		{ "left", RING_LEFT },
+	};
+
+	if (load("man/gwframe.5", "ring"))
+		for (int i = 0; i < (int)ARRAY_SIZE(ring); i++)
+			OK(i < t.n && !strcmp(t.cell[i][0], ring[i].name) &&
+			   strtoul(t.cell[i][1], NULL, 10) == ring[i].v, "ring: %s", ring[i].name);
+	OK(t.n == (int)ARRAY_SIZE(ring), "no other number");
+	if (load("man/gwframe.5", "seat_state"))
+		for (int i = 0; i < (int)ARRAY_SIZE(state); i++)
+			OK(i < t.n && strtoul(t.cell[i][0], NULL, 10) == state[i].v &&
+			   !strcmp(t.cell[i][1], state[i].name), "seat: %s", state[i].name);
+	OK(t.n == (int)ARRAY_SIZE(state), "no other state");
+}
+
+static const struct cap_offer offer = {
+	.seat = 3, .magic = RING_MAGIC, .version = RING_VERSION,
+	.layout = sizeof(struct ring_shm), .frame = sizeof(struct frame),
+	.dev = 0x1112131415161718, .ino = 0x2122232425262728,
+	.nonce = "0123456789abcde", .path = "gwtools-t_layout",
+};
+#define NONCE	0x3736353433323130	/* how it begins */
+
+static void offer_and_switch(void)
+{
+	static const struct value offered[] = {
+		{ "form", OFFER_VERSION }, { "zero", 0 }, { "seat", 3 }, { "magic", 0x474e5257 },
+		{ "version", 1 }, { "layout", offer.layout }, { "frame", offer.frame },
+		{ "dev", offer.dev }, { "ino", offer.ino }, { "nonce", NONCE },
+	};
+	static const struct value to_ring[] = {
+		{ "nonce", NONCE }, { "seat", 3 }, { "gen", 0x41424344 },
+	};
+	struct cap_switch s = { .seat = 3, .gen = 0x41424344 };
+	uint8_t buf[CAP_HEADER_ROOM];
+
+	cap_write_offer(buf, &offer);
+	OK(le32(buf) == 0x80475705, "offer block");
+	check_wire("offer", offered, ARRAY_SIZE(offered), buf + 8, OFFER_FIXED);
+	OK(!memcmp(buf + 8 + OFFER_FIXED - CAP_NONCE, offer.nonce, CAP_NONCE) &&
+	   !memcmp(buf + 8 + OFFER_FIXED, "\20gwtools-t_layout", 17), "offer: nonce, then a name");
+	memcpy(s.nonce, offer.nonce, sizeof(s.nonce));
+	OK(cap_write_switch(buf, &s) == 12 + SWITCH_SIZE && le32(buf) == 0x80475706, "switch block");
+	check_wire("switch", to_ring, ARRAY_SIZE(to_ring), buf + 8, SWITCH_SIZE);
+	OK(!memcmp(buf + 8, offer.nonce, CAP_NONCE), "switch: the nonce, all of it");
+}
+
+static int abstract_socket(const char *name, struct sockaddr_un *sa, socklen_t *len)
+{
+	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(sa->sun_path + 1, name, strlen(name));
+	*len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+	return socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+}
+
+/* What a guest says to a head that is ourselves */
+static void request(void)
+{
+	static const struct value asked[] = {
+		{ "magic", RING_MAGIC }, { "seat", 3 }, { "nonce", NONCE },
+	};
+	struct ring_guest g;
+	struct cap_offer o = offer;
+	struct sockaddr_un sa;
+	socklen_t len;
+	uint8_t buf[64];
+	int listener, fd;
+
+	snprintf(o.path, sizeof(o.path), "gwtools-t_layout-%d", (int)getpid());
+	listener = abstract_socket(o.path, &sa, &len);
+	if (bind(listener, (struct sockaddr *)&sa, len) || listen(listener, 1))
+		exit(1);
+	OK(!guest_ask(&g, &o), "a guest asks at the name it was offered");
+	fd = accept(listener, NULL, NULL);
+	memset(buf, 0, sizeof(buf));
+	check_wire("request", asked, ARRAY_SIZE(asked), buf, (size_t)recv(fd, buf, sizeof(buf), 0));
+	OK(!memcmp(buf + 8, o.nonce, CAP_NONCE), "request: the nonce, all of it");
+	guest_close(&g);
+	close(fd);
+	close(listener);
+}
+
+/* A guest that is ourselves: what the head answers to @q; Return: descriptors received */
+static int ask(struct ring_host *h, const void *q, int *answer, int fds[32])
+{
+	union {
+		struct cmsghdr align;
+		char room[CMSG_SPACE(32 * sizeof(int))];
+	} control;
+	struct iovec iov = { answer, sizeof(*answer) };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room,
+			    .msg_controllen = sizeof(control.room) };
+	struct sockaddr_un sa;
+	struct cmsghdr *c;
+	socklen_t len;
+	int fd = abstract_socket(h->name, &sa, &len), n = 0;
+
+	if (connect(fd, (struct sockaddr *)&sa, len) || send(fd, q, 24, 0) != 24)
+		exit(1);
+	for (struct pollfd p = { .fd = fd, .events = POLLIN }; !poll(&p, 1, 1);)
+		host_serve(h);
+	OK(recvmsg(fd, &m, 0) == 4, "an answer has 4 bytes");
+	c = CMSG_FIRSTHDR(&m);
+	if (c && c->cmsg_type == SCM_RIGHTS) {
+		n = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fds, CMSG_DATA(c), (size_t)n * sizeof(int));
+	}
+	close(fd);
+	return n;
+}
+
+static void answers(void)
+{
+	struct { uint32_t magic, seat; uint8_t nonce[16]; } q = { RING_MAGIC, 1, { 0 } };
+	struct ring_host h;
+	struct stat st;
+	uint64_t count = 0;
+	int fds[32], answer = 1, n;
+
+	if (host_open(&h, RING_STRIDE))
+		exit(1);
+	OK(!ask(&h, &q, &answer, fds) && answer == -EPROTO, "another nonce: EPROTO");
+	memcpy(q.nonce, h.nonce, sizeof(q.nonce));
+	q.seat = 16;
+	OK(!ask(&h, &q, &answer, fds) && answer == -EPROTO, "no such seat: EPROTO");
+	q.seat = 1;
+	n = ask(&h, &q, &answer, fds);
+	OK(!answer && n == 17, "0, and 17 descriptors");
+	if (n != 17)
+		exit(1);
+	OK(!fstat(fds[0], &st) &&
+	   st.st_size == (off_t)(sizeof(struct ring_shm) + RING_ENTRIES * h.ring.stride) &&
+	   fcntl(fds[0], F_GET_SEALS) == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW),
+	   "first the memory file, sealed");
+	OK(h.ring.stride == RING_STRIDE, "the stride is what was asked for");
+	for (unsigned k = 0; k < RING_STAGES; k++) {
+		ring_ring(&h.ring, k);
+		OK(read(fds[1 + k], &count, sizeof(count)) == 8 && count == 1, "then doorbell %u", k);
+	}
+	for (int i = 0; i < n; i++)
+		close(fds[i]);
+	host_close(&h);
+}
+
+/* Where in a frame of a ring things lie, and what a sleeper writes */
+static void ring_frame(void)
+{
+	static const struct value where[] = {
+		{ "descriptor", 0 }, { "pad", sizeof(struct frame) },
+		{ "version", FRAME_FRONT - 4 }, { "buffer", FRAME_FRONT },
+	};
+	struct ring r;
+	struct ring_pos head, tail;
+	struct frame *f, first;
+	uint32_t before, after;
+	uint8_t *at;
+
+	if (!load("man/gwframe.5", "ring_frame") || ring_create(&r, RING_ENTRIES, RING_STRIDE))
+		exit(1);
+	for (int i = 0; i < (int)ARRAY_SIZE(where); i++)
+		OK(i < t.n && strtoul(t.cell[i][0], NULL, 10) == where[i].v &&
+		   !strcmp(t.cell[i][2], where[i].name), "ring_frame: %s at %u", where[i].name,
+		   (unsigned)where[i].v);
+	OK(t.n == (int)ARRAY_SIZE(where) && atoi(t.cell[0][1]) == (int)sizeof(struct frame) &&
+	   atoi(t.cell[1][1]) == (int)(FRAME_FRONT - 4 - sizeof(struct frame)), "and nothing else");
+	ring_sit(&head, &r, 0);
+	ring_extend(&head);
+	ring_sit(&tail, &r, 1);
+	at = (uint8_t *)r.shm + r.shm->frames_off;
+	before = le32(at + 188);
+	OK(ring_reserve(&head, &f, 1) == 1 && frame_set(f, "\x45packet", 7), "a packet for it");
+	OK(le32(at + 188) % 2, "version: odd while it is made");
+	ring_publish(&head, 1);
+	after = le32(at + 188);
+	memcpy(&first, at, sizeof(first));
+	OK(after % 2 == 0 && after != before && first.buf_off == 192 &&
+	   !memcmp(at + 192 + FRAME_HEADROOM, "\x45packet", 7), "version: even behind it; the buffer");
+	OK(!ring_doze(&tail, false) && !r.shm->cursor[1].asleep, "asleep: 0");
+	OK(ring_take(&tail, &f, 1) == 1 && r.shm->cursor[1].taken == 1, "taken");
+	ring_put(&tail);
+	OK(ring_doze(&tail, false) && r.shm->cursor[1].asleep == 1, "asleep: 1");
+	while (ring_reserve(&head, &f, 1) == 1)
+		ring_publish(&head, 1);
+	OK(ring_doze(&head, false) && r.shm->cursor[0].asleep == 2, "asleep: 2");
+	OK(ring_doze(&head, true) && r.shm->cursor[0].asleep == 3, "asleep: 3");
+	ring_close(&r);
+}
+
 static void reasons(void)
 {
 	static const char *const classes[] = { "rule", "packet", "fault" };
@@ -331,6 +549,12 @@ int main(void)
 	option();
 	option_long();
 	numbers();
+	ring_structs();
+	ring_numbers();
+	offer_and_switch();
+	request();
+	answers();
+	ring_frame();
 	reasons();
 	counters();
 	return tap_done();
