@@ -72,7 +72,9 @@ static bool take(void)
 	bool seen = false;
 	int n;
 
-	while ((n = rx_recv(rx, f, FRAME_BURST)) > 0) {
+	while ((n = rx_recv(rx, f, FRAME_BURST)) > 0 || n == RX_SWITCH) {
+		if (n == RX_SWITCH)	/* into no ring of ours: the stream goes on */
+			continue;
 		for (int i = 0; i < n; i++) {
 			for (uint32_t k = 0; k < f[i]->len; k++)
 				touched += frame_data(f[i])[k];
