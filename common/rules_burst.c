@@ -81,8 +81,8 @@ static bool matched(struct job *j, struct rule *r, bool again)
 	return true;
 }
 
-/* Rules of a remembered mask as a sorted list of candidates */
-static unsigned mask_list(const struct rules *r, uint64_t mask, uint32_t *list)
+/* Rules of a remembered mask as a sorted list */
+static unsigned mask_list(const struct rules *r, uint64_t mask, struct listed *list)
 {
 	unsigned n = 0;
 
@@ -90,7 +90,7 @@ static unsigned mask_list(const struct rules *r, uint64_t mask, uint32_t *list)
 		unsigned bit = (unsigned)__builtin_ctzll(mask);
 
 		if (bit < r->nkept)
-			list[n++] = candidate(r->keeper[bit], false);
+			list[n++] = (struct listed){ .rule = r->keeper[bit] };
 	}
 	return n;
 }
@@ -104,17 +104,17 @@ static struct rule *answered_by(struct job *j)
 {
 	struct rules *r = j->m->rules;
 	struct index_walk w;
+	struct candidate c;
 	struct sight turned;
-	uint32_t i;
 
 	if (!sight_turn(j->m, &j->s, &turned))
 		return NULL;
 	index_start(r->index, &turned, &w);
-	while ((i = index_next(&w)) != CANDIDATE_NONE) {
-		struct rule *rule = &r->rule[i >> 1];
+	while (index_next(&w, &c)) {
+		struct rule *rule = &r->rule[c.rule];
 
 		if (rule->action == RULE_COUNT || rule->every || rule->rate.n ||
-		    rule_matches(j->m, rule, &turned, i & 1) <= 0)
+		    rule_matches(j->m, rule, &turned, c.certain) <= 0)
 			continue;
 		return rule->flow && rule->action == RULE_PASS ? rule : NULL;
 	}
@@ -139,19 +139,20 @@ static void run_candidates(struct job *j)
 {
 	struct rules *r = j->m->rules;
 	uint64_t recalled = j->v.mask;
-	uint32_t list[RULES_KEPT_MAX], i;
+	struct listed list[RULES_KEPT_MAX];
 	struct index_walk w;
+	struct candidate c;
 
 	index_start(r->index, &j->s, &w);
 	if (recalled)
 		index_add(&w, list, mask_list(r, recalled, list));
-	while ((i = index_next(&w)) != CANDIDATE_NONE) {
-		struct rule *rule = &r->rule[i >> 1];
+	while (index_next(&w, &c)) {
+		struct rule *rule = &r->rule[c.rule];
 		bool again = rule->kept >= 0 && recalled >> rule->kept & 1;
-		int found = again ? 1 : rule_matches(j->m, rule, &j->s, i & 1);
+		int found = again ? 1 : rule_matches(j->m, rule, &j->s, c.certain);
 
 		if (found < 0) {
-			failed(j, REASON_ON_ERROR, i >> 1);
+			failed(j, REASON_ON_ERROR, c.rule);
 			if (j->f->verdict || r->kind == RULES_FILTER)
 				return;
 			continue;	/* without this edit */
@@ -177,11 +178,11 @@ static uint64_t header_mask(const struct rules *r, uint64_t mask)
 static bool repeat(struct job *j, const struct verdict *v, bool decided)
 {
 	struct rules *r = j->m->rules;
-	uint32_t list[RULES_KEPT_MAX];
+	struct listed list[RULES_KEPT_MAX];
 	unsigned n = mask_list(r, header_mask(r, v->mask), list);
 
-	for (unsigned i = 0; i < n && !(decided && list[i] >> 1 > v->rule); i++)
-		if (deliver(j, &r->rule[list[i] >> 1], true) == RULES_STOP)
+	for (unsigned i = 0; i < n && !(decided && list[i].rule > v->rule); i++)
+		if (deliver(j, &r->rule[list[i].rule], true) == RULES_STOP)
 			return false;
 	return true;
 }

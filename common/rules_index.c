@@ -12,11 +12,13 @@
  * field as well.  A way that asks for none is filed under "any".
  *
  * The spans of a shelf cut the field's numbers into intervals; each has its list of rules,
- * sorted.  A packet meets the lists of its fields' intervals, and "any", merged.
- * Where explore_all() says that the span alone makes the program match, so does the list.
+ * sorted.  A packet meets the lists of its fields' intervals, and "any", merged.  What else
+ * a way asks for, its box, is looked at then: a packet that matches on this way has
+ * all of it.  Where explore_all() says that a program matches whatever is within these
+ * spans, it need not be run.
  *
  * Being unsure always means "any", so the index never loses a match; the program itself has
- * the last word where the list is not certain.
+ * the last word where nothing is certain.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +28,14 @@
 #define STEPS_MAX	3000		/* instructions followed per rule and class */
 #define CLASSES		8
 #define LISTED_MAX	(1u << 20)	/* candidates on all lists of a shelf */
+
+/* What a way asks of a field, up to the @last of them */
+struct box {
+	struct span span;
+	enum field field;
+	uint8_t off;
+	bool last;
+};
 
 /* A list on a shelf */
 struct slot {
@@ -43,14 +53,21 @@ struct slot {
 struct shelf {
 	struct ladder ladder;
 	struct slot *slot;
-	uint32_t *list;
+	struct listed *list;
 	enum field field;
 	uint8_t off;
 };
 
+/**
+ * struct class
+ * @any:	Rules on no shelf
+ * @box:	From 1 on
+ */
 struct class {
-	uint32_t *any;
+	struct listed *any;
 	size_t nany;
+	struct box *box;
+	size_t nboxes, box_room;
 	unsigned nshelves;
 	struct shelf shelf[FIELDS];
 };
@@ -69,8 +86,8 @@ struct ask {
 /* A rule to be filed */
 struct entry {
 	struct span span;
-	uint32_t candidate;
 	uint32_t width;		/* intervals it takes */
+	struct listed listed;
 };
 
 struct entries {
@@ -94,6 +111,19 @@ struct filing {
 	size_t nasks;
 	struct entries pile[FIELDS + 1];
 };
+
+static uint8_t field_offset(const struct packet_class *c, enum field field)
+{
+	bool v4 = c->version == 4;
+
+	if (field <= FIELD_DPORT)
+		return field == FIELD_SPORT ? 0 : 2;
+	if (field >= FIELD_PROTO)
+		return 0;		/* it is not there */
+	if (field < FIELD_DST)
+		return (uint8_t)((v4 ? 12 : 8) + 4 * (field - FIELD_SRC));
+	return (uint8_t)((v4 ? 16 : 24) + 4 * (field - FIELD_DST));
+}
 
 static bool asks_for(const struct way *w, unsigned field)
 {
@@ -164,6 +194,15 @@ static void count_asks(struct filing *f)
 	f->nasks = kept;
 }
 
+/* How many ways ask a field for just this */
+static uint32_t askers(const struct filing *f, unsigned field, struct span span)
+{
+	const struct ask wanted = { field, span, 0 };
+	const struct ask *ask = bsearch(&wanted, f->ask, f->nasks, sizeof(*ask), cmp_ask);
+
+	return ask ? ask->n : 0;
+}
+
 /* The field that tells a way best from those of other rules, or FIELDS */
 static unsigned best_field(const struct filing *f, const struct way *w)
 {
@@ -172,46 +211,62 @@ static unsigned best_field(const struct filing *f, const struct way *w)
 	double narrowest = 1;
 
 	for (unsigned i = 0; i < FIELDS; i++) {
-		struct ask wanted = { i, w->field[i], 0 }, *ask;
-		double part = ((double)wanted.span.hi - wanted.span.lo + 1) /
-			      (1.0 + field_max((enum field)i));
+		struct span span = w->field[i];
+		double part = ((double)span.hi - span.lo + 1) / (1.0 + field_max((enum field)i));
+		uint32_t n;
 
 		if (!asks_for(w, i))
 			continue;
-		ask = bsearch(&wanted, f->ask, f->nasks, sizeof(*ask), cmp_ask);
-		if (ask->n < least || (ask->n == least && part <= narrowest)) {
+		n = askers(f, i, span);
+		if (n < least || (n == least && part <= narrowest)) {
 			best = i;
-			least = ask->n;
+			least = n;
 			narrowest = part;
 		}
 	}
 	return best;
 }
 
-static void put(struct entries *to, struct span span, uint32_t candidate)
+static void put(struct entries *to, struct span span, struct listed listed)
 {
 	to->e = rules_grow(to->e, to->n, &to->room, sizeof(*to->e));
-	to->e[to->n++] = (struct entry){ span, candidate, 0 };
+	to->e[to->n++] = (struct entry){ span, 0, listed };
+}
+
+/* What a way asks for beside @filed: where it begins, 0 if that is nothing */
+static uint32_t make_box(struct class *c, const struct packet_class *class, const struct way *w,
+			 unsigned filed)
+{
+	size_t first = c->nboxes;
+
+	for (unsigned i = 0; i < FIELDS; i++) {
+		if (i == filed || !asks_for(w, i))
+			continue;
+		c->box = rules_grow(c->box, c->nboxes, &c->box_room, sizeof(*c->box));
+		c->box[c->nboxes++] = (struct box){ w->field[i], (enum field)i,
+						    field_offset(class, (enum field)i), false };
+	}
+	if (c->nboxes == first)
+		return 0;
+	c->box[c->nboxes - 1].last = true;
+	return (uint32_t)first;
 }
 
 /* Each way to the pile of a field */
-static void distribute(struct filing *f)
+static void distribute(struct filing *f, struct class *c)
 {
 	unsigned steps = STEPS_MAX;
 
 	for (size_t i = 0; i < f->n; i++) {
 		unsigned field = best_field(f, &f->way[i]);
-		struct span span = { 0, 0 };
-		struct way given;
-		bool all;
+		struct span span = field < FIELDS ? f->way[i].field[field] : (struct span){ 0 };
+		struct listed l = { .rule = f->rule[i] };
 
 		if (!i || f->rule[i] != f->rule[i - 1])
 			steps = STEPS_MAX;
-		way_init(&given);
-		if (field < FIELDS)
-			given.field[field] = span = f->way[i].field[field];
-		all = explore_all(&f->rules->rule[f->rule[i]], f->class, &steps, &given);
-		put(&f->pile[field], span, candidate(f->rule[i], all));
+		l.certain = explore_all(&f->rules->rule[l.rule], f->class, &steps, &f->way[i]);
+		l.box = make_box(c, &f->class, &f->way[i], field);
+		put(&f->pile[field], span, l);
 	}
 }
 
@@ -240,19 +295,6 @@ static uint32_t widest(const struct entries *pile)
 	return most;
 }
 
-static uint8_t field_offset(const struct packet_class *c, enum field field)
-{
-	bool v4 = c->version == 4;
-
-	if (field <= FIELD_DPORT)
-		return field == FIELD_SPORT ? 0 : 2;
-	if (field >= FIELD_PROTO)
-		return 0;		/* it is not there */
-	if (field < FIELD_DST)
-		return (uint8_t)((v4 ? 12 : 8) + 4 * (field - FIELD_SRC));
-	return (uint8_t)((v4 ? 16 : 24) + 4 * (field - FIELD_DST));
-}
-
 static void cut(struct shelf *s, struct entries *pile)
 {
 	uint64_t *edge = rules_alloc(2 * pile->n * sizeof(*edge));
@@ -270,15 +312,15 @@ static void cut(struct shelf *s, struct entries *pile)
 	}
 }
 
-/* One rule to one list; it may be there already, by another way */
-static void list(struct shelf *s, struct slot *slot, uint32_t candidate)
+/* One rule to the end of a list; it may be there already, by another way */
+static void list(struct listed *list, uint32_t *n, struct listed l)
 {
-	uint32_t *last = s->list + slot->at + slot->n - 1;
+	struct listed *last = list + *n - 1;
 
-	if (slot->n && (*last | 1) == (candidate | 1))
-		*last |= candidate;
+	if (*n && last->rule == l.rule && !last->box && !l.box)
+		last->certain |= l.certain;
 	else
-		s->list[slot->at + slot->n++] = candidate;
+		list[(*n)++] = l;
 }
 
 /* Entries come and are listed in the order of rules */
@@ -294,7 +336,8 @@ static void fill_shelf(struct filing *f, struct shelf *s, struct entries *pile)
 		size_t first = ladder_find(&s->ladder, e->span.lo);
 
 		if (e->width > limit)
-			put(&f->pile[FIELDS], e->span, e->candidate & ~1u);
+			put(&f->pile[FIELDS], e->span,
+			    (struct listed){ .rule = e->listed.rule, .box = e->listed.box });
 		else
 			for (uint32_t k = 0; k < e->width; k++)
 				s->slot[first + k].n++;
@@ -310,7 +353,7 @@ static void fill_shelf(struct filing *f, struct shelf *s, struct entries *pile)
 		size_t first = ladder_find(&s->ladder, e->span.lo);
 
 		for (uint32_t k = 0; e->width <= limit && k < e->width; k++)
-			list(s, &s->slot[first + k], e->candidate);
+			list(s->list + s->slot[first + k].at, &s->slot[first + k].n, e->listed);
 	}
 }
 
@@ -318,31 +361,30 @@ static int cmp_entry(const void *a, const void *b)
 {
 	const struct entry *x = a, *y = b;
 
-	return (x->candidate > y->candidate) - (x->candidate < y->candidate);
+	return (x->listed.rule > y->listed.rule) - (x->listed.rule < y->listed.rule);
 }
 
 static void fill_any(struct class *c, struct entries *pile)
 {
+	uint32_t n = 0;
+
 	c->any = rules_alloc(pile->n * sizeof(*c->any));
 	if (pile->n)
 		qsort(pile->e, pile->n, sizeof(*pile->e), cmp_entry);
-	for (size_t i = 0; i < pile->n; i++) {
-		uint32_t v = pile->e[i].candidate;
-
-		if (c->nany && (c->any[c->nany - 1] | 1) == (v | 1))
-			c->any[c->nany - 1] |= v;
-		else
-			c->any[c->nany++] = v;
-	}
+	for (size_t i = 0; i < pile->n; i++)
+		list(c->any, &n, pile->e[i].listed);
+	c->nany = n;
 }
 
 static void build_class(struct class *c, const struct rules *r, unsigned class)
 {
 	struct filing f = { .rules = r, .class = { class < 4 ? 4 : 6, (enum l4_class)(class % 4) } };
 
+	c->box = rules_grow(NULL, 0, &c->box_room, sizeof(*c->box));
+	c->nboxes = 1;
 	gather(&f);
 	count_asks(&f);
-	distribute(&f);
+	distribute(&f, c);
 	for (unsigned i = 0; i < FIELDS; i++) {
 		struct shelf *s = &c->shelf[c->nshelves];
 
@@ -383,23 +425,24 @@ void index_free(struct rules_index *ix)
 			free(c->shelf[k].list);
 		}
 		free(c->any);
+		free(c->box);
 	}
 	free(ix);
 }
 
 /* Of ports the bytes that a filter program would read, also of a header that is cut */
-static bool read_field(const struct shelf *shelf, const struct sight *s, uint32_t *v)
+static bool read_field(enum field field, uint8_t off, const struct sight *s, uint32_t *v)
 {
 	const struct packet *p = &s->f->pkt;
 
-	if (shelf->field <= FIELD_DPORT) {
-		if (p->end - p->l4 < shelf->off + 2u)
+	if (field <= FIELD_DPORT) {
+		if (p->end - p->l4 < off + 2u)
 			return false;
-		*v = be16(s->data + p->l4 + shelf->off);
-	} else if (shelf->field < FIELD_PROTO) {
-		*v = be32(s->data + p->l3 + shelf->off);
+		*v = be16(s->data + p->l4 + off);
+	} else if (field < FIELD_PROTO) {
+		*v = be32(s->data + p->l3 + off);
 	} else {
-		*v = shelf->field == FIELD_PROTO ? p->proto : (uint32_t)s->f->endpoint;
+		*v = field == FIELD_PROTO ? p->proto : (uint32_t)s->f->endpoint;
 	}
 	return true;
 }
@@ -411,6 +454,8 @@ void index_start(const struct rules_index *ix, const struct sight *s, struct ind
 	const struct class *c = &ix->class[(p->version == 4 ? 0 : 4) + l4];
 	uint32_t v;
 
+	w->s = s;
+	w->boxes = c->box;
 	w->n = 0;
 	w->sure = p->flags & PKT_L4 || l4 == L4_OTHER;
 	index_add(w, c->any, c->nany);
@@ -418,23 +463,58 @@ void index_start(const struct rules_index *ix, const struct sight *s, struct ind
 		const struct shelf *shelf = &c->shelf[i];
 		const struct slot *slot;
 
-		if (!read_field(shelf, s, &v))
+		if (!read_field(shelf->field, shelf->off, s, &v))
 			continue;
 		slot = &shelf->slot[ladder_find(&shelf->ladder, v)];
 		index_add(w, shelf->list + slot->at, slot->n);
 	}
 }
 
-uint32_t index_merge(struct index_walk *w)
+static bool in_box(const struct index_walk *w, const struct box *b)
 {
-	uint32_t best = CANDIDATE_NONE, certain = 0;
+	uint32_t v;
 
-	for (unsigned i = 0; i < w->n; i++)
-		best = MIN(best, *w->p[i] & ~1u);
-	for (unsigned i = w->n; i-- > 0;)
-		if ((*w->p[i] & ~1u) == best) {
-			certain |= *w->p[i] & w->sure;
-			index_step(w, i);
-		}
-	return best | certain;
+	for (;; b++) {
+		if (!read_field(b->field, b->off, w->s, &v) || v < b->span.lo || v > b->span.hi)
+			return false;
+		if (b->last)
+			return true;
+	}
+}
+
+/* Take a rule off a list, as often as it is there; false: the packet is in none of its boxes */
+static bool take(struct index_walk *w, unsigned i, struct candidate *c)
+{
+	const struct listed *l = w->p[i], *end = w->end[i];
+	bool taken = false;
+
+	for (; l < end && l->rule == c->rule; l++) {
+		if (l->box && !in_box(w, w->boxes + l->box))
+			continue;
+		c->certain |= l->certain & w->sure;
+		taken = true;
+	}
+	w->p[i] = l;
+	if (l == end) {
+		w->p[i] = w->p[--w->n];
+		w->end[i] = w->end[w->n];
+	}
+	return taken;
+}
+
+bool index_next(struct index_walk *w, struct candidate *c)
+{
+	while (w->n) {
+		bool taken = false;
+
+		*c = (struct candidate){ .rule = UINT32_MAX };
+		for (unsigned i = 0; i < w->n; i++)
+			c->rule = MIN(c->rule, w->p[i]->rule);
+		for (unsigned i = w->n; i-- > 0;)
+			if (w->p[i]->rule == c->rule)
+				taken |= take(w, i, c);
+		if (taken)
+			return true;
+	}
+	return false;
 }

@@ -208,58 +208,55 @@ bool explore_all(const struct rule *r, struct packet_class class, unsigned *step
 struct rules_index *index_build(const struct rules *r);
 void index_free(struct rules_index *ix);
 
-/* A rule on a list: its number, and if "where" holds for certain; sorts by number */
-static inline uint32_t candidate(uint32_t rule, bool certain)
-{
-	return rule << 1 | certain;
-}
+/**
+ * struct listed - A rule on a list
+ * @rule:	Its number
+ * @certain:	Where the list and @box say that a packet belongs, "where" holds
+ * @box:	What else a packet must have: the first of such conditions, 0: nothing
+ */
+struct listed {
+	uint32_t rule : 31;
+	uint32_t certain : 1;
+	uint32_t box;
+};
 
-#define CANDIDATE_NONE	UINT32_MAX
+/**
+ * struct candidate - A rule that may match a packet
+ * @certain:	Its "where" does, for certain
+ */
+struct candidate {
+	uint32_t rule;
+	bool certain;
+};
+
+struct box;
 
 /**
  * struct index_walk - Candidates for one packet, in order
+ * @s:		The packet: looked at until the walk ends
  * @p, @end:	Sorted lists that are merged, @n of them, none empty
+ * @boxes:	Of the packet's class
  * @sure:	The packet has what a program may read to be certain
  */
 struct index_walk {
+	const struct sight *s;
+	const struct box *boxes;
 	unsigned n;
 	bool sure;
-	const uint32_t *p[FIELDS + 2], *end[FIELDS + 2];
+	const struct listed *p[FIELDS + 2], *end[FIELDS + 2];
 };
 
 void index_start(const struct rules_index *ix, const struct sight *s, struct index_walk *w);
 
-static inline void index_add(struct index_walk *w, const uint32_t *list, size_t n)
+static inline void index_add(struct index_walk *w, const struct listed *list, size_t n)
 {
 	w->p[w->n] = list;
 	w->end[w->n] = list + n;
 	w->n += n > 0;
 }
 
-static inline void index_step(struct index_walk *w, unsigned i)
-{
-	if (++w->p[i] < w->end[i])
-		return;
-	w->p[i] = w->p[--w->n];
-	w->end[i] = w->end[w->n];
-}
-
-/* Next candidate of several lists: the lowest, certain if it is on one of them */
-uint32_t index_merge(struct index_walk *w);
-
-/* Next candidate, or CANDIDATE_NONE */
-static inline uint32_t index_next(struct index_walk *w)
-{
-	uint32_t next;
-
-	if (!w->n)
-		return CANDIDATE_NONE;
-	if (w->n > 1)
-		return index_merge(w);
-	next = *w->p[0];
-	index_step(w, 0);
-	return w->sure ? next : next & ~1u;
-}
+/* Next candidate; false: there is none */
+bool index_next(struct index_walk *w, struct candidate *c);
 
 /* ---- rules_match.c: does one rule match one packet? ---- */
 
