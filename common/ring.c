@@ -201,18 +201,28 @@ static void shift(struct frame *f, int64_t by)
 
 /* Are these words the same?  Without a store between: what was just written in halves
  * would have to reach memory before it could be read as a whole */
-static uint64_t differ(const void *a, const void *b, size_t len)
+static inline uint64_t differ(const void *a, const void *b, size_t len)
 {
-	uint64_t diff = 0;
+	typedef uint64_t pair __attribute__((vector_size(16)));
+	pair diff = { 0, 0 };
+	size_t i = 0;
 
-	for (size_t i = 0; i < len; i += sizeof(uint64_t)) {
-		uint64_t v, w;
+#pragma GCC unroll 16
+	for (; i + sizeof(pair) <= len; i += sizeof(pair)) {
+		pair v, w;
 
 		memcpy(&v, (const char *)a + i, sizeof(v));
 		memcpy(&w, (const char *)b + i, sizeof(w));
 		diff |= v ^ w;
 	}
-	return diff;
+	if (i < len) {
+		uint64_t v, w;
+
+		memcpy(&v, (const char *)a + i, sizeof(v));
+		memcpy(&w, (const char *)b + i, sizeof(w));
+		diff[0] |= v ^ w;
+	}
+	return diff[0] | diff[1];
 }
 
 /* Does a descriptor that lies @by further on say the same as @b? */
