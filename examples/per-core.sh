@@ -54,6 +54,8 @@ mask() { # CPU...: as the kernel reads it, hexadecimal words of 32 bits
 
 steer() {
 	local irq n=0 q dir=/sys/class/net/$iface
+	# In a network namespace of one's own, /sys may still show another's interfaces
+	ip -o link show dev "$iface" | grep -qF "$(cat "$dir/address" || echo none)" || return 0
 	for irq in "$dir"/device/msi_irqs/* "$dir"/device/../msi_irqs/*; do
 		irq=/proc/irq/${irq##*/}/smp_affinity_list
 		[ -e "$irq" ] || continue
