@@ -211,6 +211,12 @@ static inline void frame_touch(struct frame *f)
 	version_touch(frame_version(f));
 }
 
+/* @off may be any number where nothing lies at it: what overflows wraps */
+static inline int64_t frame_shifted(int64_t off, int64_t by)
+{
+	return (int64_t)((uint64_t)off + (uint64_t)by);
+}
+
 /**
  * frame_move() - Copy a descriptor; bytes and buffer stay where they are
  */
@@ -219,10 +225,10 @@ static inline void frame_move(struct frame *to, const struct frame *from)
 	int64_t by = frame_rel(to, from);
 
 	*to = *from;
-	to->off += by;
-	to->encap_off += by;
-	to->opt_off += by;
-	to->buf_off += by;
+	to->off = frame_shifted(to->off, by);
+	to->encap_off = frame_shifted(to->encap_off, by);
+	to->opt_off = frame_shifted(to->opt_off, by);
+	to->buf_off = frame_shifted(to->buf_off, by);
 }
 
 /**

@@ -193,10 +193,10 @@ static bool descriptor_ok(const struct frame *f, uint32_t stride)
 
 static void shift(struct frame *f, int64_t by)
 {
-	f->off += by;
-	f->encap_off += by;
-	f->opt_off += by;
-	f->buf_off += by;
+	f->off = frame_shifted(f->off, by);
+	f->encap_off = frame_shifted(f->encap_off, by);
+	f->opt_off = frame_shifted(f->opt_off, by);
+	f->buf_off = frame_shifted(f->buf_off, by);
 }
 
 /* Are these words the same?  Without a store between: what was just written in halves
@@ -232,9 +232,10 @@ static bool same(const struct frame *a, const struct frame *b, int64_t by)
 
 	_Static_assert(BEHIND - FIRST == 4 * sizeof(int64_t) && FIRST % 8 == 0 &&
 		       sizeof(*a) % 8 == 0, "four offsets, whole words");
-	return !((uint64_t)((a->off + by) ^ b->off) | (uint64_t)((a->encap_off + by) ^ b->encap_off) |
-		 (uint64_t)((a->opt_off + by) ^ b->opt_off) |
-		 (uint64_t)((a->buf_off + by) ^ b->buf_off) | differ(a, b, FIRST) |
+	return !((uint64_t)(frame_shifted(a->off, by) ^ b->off) |
+		 (uint64_t)(frame_shifted(a->encap_off, by) ^ b->encap_off) |
+		 (uint64_t)(frame_shifted(a->opt_off, by) ^ b->opt_off) |
+		 (uint64_t)(frame_shifted(a->buf_off, by) ^ b->buf_off) | differ(a, b, FIRST) |
 		 differ((const char *)a + BEHIND, (const char *)b + BEHIND, sizeof(*a) - BEHIND));
 }
 
@@ -280,6 +281,7 @@ void ring_extend(struct ring_pos *p)
 {
 	struct ring_cursor *next = cursor(p, p->k + 1);
 
+	ring_wake(p);	/* the head: from here on it is the next stage that we wake */
 	atomic_store_explicit(&next->taken, p->done, memory_order_relaxed);
 	atomic_store_explicit(&next->done, p->done, memory_order_relaxed);
 	/* Release: its cursors; pairs with the head's acquire in room(). */
@@ -426,6 +428,13 @@ void ring_ring(const struct ring *r, unsigned k)
 
 	if (r->bell[k] >= 0 && write(r->bell[k], &one, sizeof(one)) < 0)
 		return;		/* full: it rings already */
+}
+
+void ring_call(const struct ring_pos *p)
+{
+	uint32_t last = atomic_load_explicit(&p->ring->shm->last, memory_order_relaxed);
+
+	ring_ring(p->ring, p->k < last && p->k + 1 < RING_STAGES ? p->k + 1 : 0);
 }
 
 /* Is a sleeper's wish fulfilled when so many entries are in use? */

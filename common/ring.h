@@ -190,8 +190,8 @@ void ring_close(struct ring *r) __attribute__((nonnull));
 /**
  * ring_sit() - Take seat @k from where its cursors stand
  *
- * Whoever sits down rings, after ring_recover(), the stage that waits for it, or the head
- * if it is the last one: its predecessor, or the last one before it, may not have come to it.
+ * Whoever sits down uses ring_call() after ring_recover(): its predecessor, or the last
+ * stage before it, may not have come to ringing.
  *
  * Return: 0; -EPROTO if they cannot be right
  */
@@ -207,7 +207,8 @@ unsigned ring_recover(struct ring_pos *p) __attribute__((nonnull));
 /**
  * ring_extend() - Let stage @p->k + 1 be the last one, from @p->done on
  *
- * Only whoever is the last one, between two bursts.
+ * Only whoever is the last one, between two bursts.  Wakes the head, if what @p moved is what
+ * it waits for: from here on ring_wake() is for the new stage.
  */
 void ring_extend(struct ring_pos *p) __attribute__((nonnull));
 
@@ -272,6 +273,12 @@ void ring_rise(struct ring_pos *p, bool rang) __attribute__((nonnull));
  * ring_ring() - Ring stage @k's doorbell, asleep or not
  */
 void ring_ring(const struct ring *r, unsigned k) __attribute__((nonnull));
+
+/**
+ * ring_call() - Ring the stage that waits for @p, or the head if @p is the last one; asleep
+ * or not
+ */
+void ring_call(const struct ring_pos *p) __attribute__((nonnull));
 
 /**
  * ring_upto() - done of stage @k, as it is now

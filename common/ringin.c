@@ -115,8 +115,7 @@ static int enter(struct ring_in *in)
 	if (ring_sit(&in->pos, &in->guest.ring, in->guest.seat))
 		return broken(in);
 	in->recovered += ring_recover(&in->pos);
-	if (in->guest.seat + 1 < RING_STAGES)
-		ring_ring(&in->guest.ring, in->guest.seat + 1);
+	ring_call(&in->pos);
 	in->state = IN_RING;
 	in->why = "";
 	in->nonce = 0;

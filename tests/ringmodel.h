@@ -17,8 +17,8 @@
  * - death of any stage behind any step.  What its buffer held is lost: each part of it
  *   that may drain first may have drained.  A successor sits down any time later, and
  *   rings once whoever waits for this stage.
- * - a stage that joins (ring_extend, between two bursts, doorbell rung or not; it then sits
- *   down as a successor does), and a sleeper that wakes for some other reason.
+ * - a stage that joins (ring_extend, between two bursts; it then sits down as a successor
+ *   does), and a sleeper that wakes for some other reason.
  *
  * Left out: loads that run ahead of each other where an acquire forbids it (where nothing
  * does, in ring_wake(), both orders are tried; that the acquire is needed is a planted
@@ -73,9 +73,10 @@ struct store {
  * struct proc - Private memory of a process
  * @after:	Where to go on after ring_wake(), or after look_free()
  * @ahead:	Frames were loaded before the cursor (EARLY_LOADS)
+ * @rang:	It was the doorbell that woke it
  */
 struct proc {
-	uint8_t pc, after, done, seen, rung, n, i, a, b, last, ahead, asleep;
+	uint8_t pc, after, done, seen, rung, n, i, a, b, last, ahead, rang;
 	uint8_t own[2];
 	uint8_t stores;
 	struct store sb[SB];
@@ -229,7 +230,7 @@ static bool go(enum pc pc)
 static bool wake_then(enum pc after)
 {
 	if (conf->polls)
-		return go(TOP);
+		return go(after == EXTEND ? EXTEND : TOP);
 	if (p->rung == p->done)
 		return go(after);
 	p->after = (uint8_t)after;
@@ -336,6 +337,7 @@ static bool sleeping(bool spurious)
 	if (spurious ? !s->spurious : !s->bell[k])
 		return false;
 	s->spurious -= spurious;
+	p->rang = !spurious;
 	return go(RISE);
 }
 
@@ -344,12 +346,13 @@ static bool rise(void)
 	if (!room_for(1))
 		return false;
 	store(V_ASLEEP + k, AWAKE);
-	return go(HUSH);
+	return go(p->rang ? HUSH : TOP);
 }
 
 static bool hush(void)
 {
 	s->bell[k] = 0;
+	p->rang = 0;
 	return go(TOP);
 }
 
@@ -379,7 +382,7 @@ static bool may_extend(void)
 	if (!p->last || !s->joins || k == conf->stages)
 		return false;
 	s->joins--;
-	return go(EXTEND);
+	return conf->fault == QUIET ? go(EXTEND) : wake_then(EXTEND);
 }
 
 /* --- a stage -------------------------------------------------------------- */
@@ -618,7 +621,7 @@ static bool head_top(bool other)
 	return go((unsigned)p->seen + conf->entries - p->done < p->n ? RESERVE : FILL);
 }
 
-/* look_free(), in ring_reserve() and in ring_doze(): asleep tells which */
+/* look_free(), in ring_reserve() and in ring_doze(): where nothing is wanted */
 static bool look_free(void)
 {
 	bool dozing = !p->n;

@@ -391,6 +391,12 @@ static void harmless(struct frame *f)
 	f->pkt.l4 = UINT32_MAX;
 }
 
+static void extreme(struct frame *f)
+{
+	harmless(f);
+	f->buf_off = f->encap_off = f->opt_off = INT64_MAX;
+}
+
 static int told(void (*tell)(struct frame *f))
 {
 	begin(1);
@@ -409,6 +415,9 @@ static void test_descriptors(void)
 		OK(told(lies[i].tell) == -EPROTO, "a lie is refused: %s", lies[i].what);
 		end();
 	}
+	OK(told(extreme) == 2, "nor how far off it lies");
+	ring_put(&pos[1]);
+	end();
 	OK(told(harmless) == 2 && frame_buf(burst[1]) == (uint8_t *)shared(1) + FRAME_FRONT &&
 	   burst[1]->room == ring.stride - FRAME_FRONT, "what is not believed may say anything");
 	shared(1)->off = 0;
@@ -526,6 +535,18 @@ static void test_head_bell(void)
 	OK(rings(0), "empty: the bell rings");
 	ring_rise(&pos[0], true);
 	OK(!ring_doze(&pos[0], true) && !ring_doze(&pos[0], false), "nobody waits for what is there");
+	publish(1, 129);
+	OK(ring_doze(&pos[0], true), "asleep again");
+	pass(1, 1);
+	ring_extend(&pos[1]);
+	OK(rings(0), "a stage that ceases to be the last one wakes the head first");
+	ring_rise(&pos[0], true);
+	ring_call(&pos[1]);
+	OK(rings(2) && !rings(0), "then whoever sits down calls the next one");
+	if (ring_sit(&pos[2], &ring, 2))
+		abort();
+	ring_call(&pos[2]);
+	OK(rings(0), "or the head");
 	end();
 }
 

@@ -210,7 +210,7 @@ static const struct conf wrong[] = {
 	{ "taken is stored without release", 2, 2, 4, 2, 6, 1, 0, 0, true, true, LOOSE_TAKEN },
 	{ "last is stored without release", 2, 1, 2, 1, 4, 0, 1, 0, true, true, LOOSE_LAST },
 	{ "a successor rings nobody", 1, 1, 2, 1, 3, 1, 0, 0, false, false, QUIET },
-	{ "a stage that joins rings nobody", 2, 1, 2, 1, 3, 0, 1, 0, false, false, QUIET },
+	{ "a stage joins, and nobody rings", 2, 1, 2, 1, 3, 0, 1, 0, false, false, QUIET },
 };
 
 int main(void)
