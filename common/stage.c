@@ -618,6 +618,7 @@ static int spin(struct stage *st, struct frame **f)
 	for (unsigned t = 0; t < st->ntx; t++)
 		ring_out_flush(&st->out[t]);
 	do {
+		step_outputs(st);	/* an input that left its ring is not read before */
 		n = take(st, f);
 	} while (n == RX_AGAIN && clock_mono() < until);
 	return n;
