@@ -40,7 +40,7 @@ static void jump(struct builder *b, unsigned test, uint32_t k, enum label yes, e
 {
 	b->yes[b->n] = yes;
 	b->no[b->n] = no;
-	put(b, BPF_JMP | test, k);
+	put(b, BPF_JMP + test, k);
 }
 
 static void go(struct builder *b, enum label to)
@@ -77,23 +77,23 @@ static void resolve(struct builder *b)
 /* X: the UDP header of a packet to the Geneve port, no fragment; else nothing */
 static void put_outer(struct builder *b)
 {
-	put(b, BPF_LD | BPF_B | BPF_ABS, 0);
-	put(b, BPF_ALU | BPF_RSH | BPF_K, 4);
-	jump(b, BPF_JEQ | BPF_K, 6, OUTER6, NEXT);
-	jump(b, BPF_JEQ | BPF_K, 4, NEXT, NOTHING);
-	put(b, BPF_LD | BPF_H | BPF_ABS, 6);
-	jump(b, BPF_JSET | BPF_K, 0x3fff, NOTHING, NEXT);
-	put(b, BPF_LD | BPF_B | BPF_ABS, 9);
-	jump(b, BPF_JEQ | BPF_K, IPPROTO_UDP, NEXT, NOTHING);
-	put(b, BPF_LDX | BPF_B | BPF_MSH, 0);
+	put(b, BPF_LD + BPF_B + BPF_ABS, 0);
+	put(b, BPF_ALU + BPF_RSH + BPF_K, 4);
+	jump(b, BPF_JEQ + BPF_K, 6, OUTER6, NEXT);
+	jump(b, BPF_JEQ + BPF_K, 4, NEXT, NOTHING);
+	put(b, BPF_LD + BPF_H + BPF_ABS, 6);
+	jump(b, BPF_JSET + BPF_K, 0x3fff, NOTHING, NEXT);
+	put(b, BPF_LD + BPF_B + BPF_ABS, 9);
+	jump(b, BPF_JEQ + BPF_K, IPPROTO_UDP, NEXT, NOTHING);
+	put(b, BPF_LDX + BPF_B + BPF_MSH, 0);
 	go(b, UDP);
 	here(b, OUTER6);
-	put(b, BPF_LD | BPF_B | BPF_ABS, 6);
-	jump(b, BPF_JEQ | BPF_K, IPPROTO_UDP, NEXT, NOTHING);
-	put(b, BPF_LDX | BPF_W | BPF_IMM, 40);
+	put(b, BPF_LD + BPF_B + BPF_ABS, 6);
+	jump(b, BPF_JEQ + BPF_K, IPPROTO_UDP, NEXT, NOTHING);
+	put(b, BPF_LDX + BPF_W + BPF_IMM, 40);
 	here(b, UDP);
-	put(b, BPF_LD | BPF_H | BPF_IND, 2);
-	jump(b, BPF_JEQ | BPF_K, GENEVE_PORT, NEXT, NOTHING);
+	put(b, BPF_LD + BPF_H + BPF_IND, 2);
+	jump(b, BPF_JEQ + BPF_K, GENEVE_PORT, NEXT, NOTHING);
 }
 
 /* From X, the UDP header, to M[END], where options end, and X, where they begin */
@@ -101,53 +101,53 @@ static void put_geneve(struct builder *b)
 {
 	const uint32_t front = 8 + GENEVE_HDR_LEN;
 
-	put(b, BPF_LD | BPF_B | BPF_IND, 8);
-	put(b, BPF_ALU | BPF_AND | BPF_K, 0x3f);
-	put(b, BPF_ALU | BPF_LSH | BPF_K, 2);
-	put(b, BPF_ALU | BPF_ADD | BPF_X, 0);
-	put(b, BPF_ALU | BPF_ADD | BPF_K, front);
+	put(b, BPF_LD + BPF_B + BPF_IND, 8);
+	put(b, BPF_ALU + BPF_AND + BPF_K, 0x3f);
+	put(b, BPF_ALU + BPF_LSH + BPF_K, 2);
+	put(b, BPF_ALU + BPF_ADD + BPF_X, 0);
+	put(b, BPF_ALU + BPF_ADD + BPF_K, front);
 	put(b, BPF_ST, END);
-	put(b, BPF_MISC | BPF_TXA, 0);
-	put(b, BPF_ALU | BPF_ADD | BPF_K, front);
-	put(b, BPF_MISC | BPF_TAX, 0);
+	put(b, BPF_MISC + BPF_TXA, 0);
+	put(b, BPF_ALU + BPF_ADD + BPF_K, front);
+	put(b, BPF_MISC + BPF_TAX, 0);
 }
 
 /* A flow cookie at X, or X behind this option */
 static void put_option(struct builder *b)
 {
-	put(b, BPF_LD | BPF_MEM, END);
-	jump(b, BPF_JGT | BPF_X, 0, NEXT, INNER);
-	put(b, BPF_LD | BPF_W | BPF_IND, 0);
-	put(b, BPF_ALU | BPF_AND | BPF_K, 0xffffff00);
-	jump(b, BPF_JEQ | BPF_K, OPTION(GENEVE_CLASS_AWS, 3), COOKIE, NEXT);
-	jump(b, BPF_JEQ | BPF_K, OPTION(GENEVE_CLASS_TENCENT, 3), COOKIE29, NEXT);
-	put(b, BPF_LD | BPF_B | BPF_IND, 3);
-	put(b, BPF_ALU | BPF_AND | BPF_K, 0x1f);
-	put(b, BPF_ALU | BPF_LSH | BPF_K, 2);
-	put(b, BPF_ALU | BPF_ADD | BPF_K, GENEVE_OPT_HDR_LEN);
-	put(b, BPF_ALU | BPF_ADD | BPF_X, 0);
-	put(b, BPF_MISC | BPF_TAX, 0);
+	put(b, BPF_LD + BPF_MEM, END);
+	jump(b, BPF_JGT + BPF_X, 0, NEXT, INNER);
+	put(b, BPF_LD + BPF_W + BPF_IND, 0);
+	put(b, BPF_ALU + BPF_AND + BPF_K, 0xffffff00);
+	jump(b, BPF_JEQ + BPF_K, OPTION(GENEVE_CLASS_AWS, 3), COOKIE, NEXT);
+	jump(b, BPF_JEQ + BPF_K, OPTION(GENEVE_CLASS_TENCENT, 3), COOKIE29, NEXT);
+	put(b, BPF_LD + BPF_B + BPF_IND, 3);
+	put(b, BPF_ALU + BPF_AND + BPF_K, 0x1f);
+	put(b, BPF_ALU + BPF_LSH + BPF_K, 2);
+	put(b, BPF_ALU + BPF_ADD + BPF_K, GENEVE_OPT_HDR_LEN);
+	put(b, BPF_ALU + BPF_ADD + BPF_X, 0);
+	put(b, BPF_MISC + BPF_TAX, 0);
 }
 
 /* Two addresses at X, in either order: their sum */
 static void put_sum(struct builder *b, uint32_t src, uint32_t dst)
 {
-	put(b, BPF_LD | BPF_W | BPF_IND, src);
+	put(b, BPF_LD + BPF_W + BPF_IND, src);
 	put(b, BPF_ST, SUM);
-	put(b, BPF_LD | BPF_W | BPF_IND, dst);
-	put(b, BPF_LDX | BPF_MEM, SUM);
-	put(b, BPF_ALU | BPF_ADD | BPF_X, 0);
+	put(b, BPF_LD + BPF_W + BPF_IND, dst);
+	put(b, BPF_LDX + BPF_MEM, SUM);
+	put(b, BPF_ALU + BPF_ADD + BPF_X, 0);
 	go(b, HASH);
 }
 
 static void put_inner(struct builder *b)
 {
 	here(b, INNER);
-	put(b, BPF_LDX | BPF_MEM, END);
-	put(b, BPF_LD | BPF_B | BPF_IND, 0);
-	put(b, BPF_ALU | BPF_RSH | BPF_K, 4);
-	jump(b, BPF_JEQ | BPF_K, 6, INNER6, NEXT);
-	jump(b, BPF_JEQ | BPF_K, 4, NEXT, NOTHING);
+	put(b, BPF_LDX + BPF_MEM, END);
+	put(b, BPF_LD + BPF_B + BPF_IND, 0);
+	put(b, BPF_ALU + BPF_RSH + BPF_K, 4);
+	jump(b, BPF_JEQ + BPF_K, 6, INNER6, NEXT);
+	jump(b, BPF_JEQ + BPF_K, 4, NEXT, NOTHING);
 	put_sum(b, 12, 16);
 	here(b, INNER6);
 	put_sum(b, 20, 36);	/* the last words of both */
@@ -156,17 +156,17 @@ static void put_inner(struct builder *b)
 static void put_results(struct builder *b)
 {
 	here(b, COOKIE29);	/* the direction stands in front of it */
-	put(b, BPF_LD | BPF_W | BPF_IND, GENEVE_OPT_HDR_LEN);
-	put(b, BPF_ALU | BPF_AND | BPF_K, 0x1fffffff);
+	put(b, BPF_LD + BPF_W + BPF_IND, GENEVE_OPT_HDR_LEN);
+	put(b, BPF_ALU + BPF_AND + BPF_K, 0x1fffffff);
 	go(b, HASH);
 	here(b, COOKIE);
-	put(b, BPF_LD | BPF_W | BPF_IND, GENEVE_OPT_HDR_LEN);
+	put(b, BPF_LD + BPF_W + BPF_IND, GENEVE_OPT_HDR_LEN);
 	here(b, HASH);
-	put(b, BPF_ALU | BPF_MUL | BPF_K, GOLDEN);
-	put(b, BPF_ALU | BPF_RSH | BPF_K, 16);
-	put(b, BPF_RET | BPF_A, 0);
+	put(b, BPF_ALU + BPF_MUL + BPF_K, GOLDEN);
+	put(b, BPF_ALU + BPF_RSH + BPF_K, 16);
+	put(b, BPF_RET + BPF_A, 0);
 	here(b, NOTHING);
-	put(b, BPF_RET | BPF_K, 0);
+	put(b, BPF_RET + BPF_K, 0);
 }
 
 struct sock_fprog fanout_program(void)
