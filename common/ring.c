@@ -373,8 +373,9 @@ static bool look_free(struct ring_pos *p)
 			return false;
 		done = last ? ring_upto(p->ring, last) : p->done;
 		again = atomic_load_explicit(&shm->last, memory_order_acquire);
-	} while (unlikely(last != again));
-	if (unlikely(p->done - done > p->ring->entries))
+	} while (unlikely(again > last));
+	/* It only grows: who makes it flicker does not keep us here */
+	if (unlikely(again < last || p->done - done > p->ring->entries))
 		return false;
 	p->seen = done;
 	return true;
