@@ -85,9 +85,10 @@ static void hear(struct ring_in *in)
 	in->state = IN_SEATED;
 }
 
+/* Only a hello tells: writers that a predecessor knew (rx_resume()) have said nothing yet */
 static void decide(struct ring_in *in, int n)
 {
-	if (in->rx->nupstream ? !in->rx->ring : n > 0)
+	if (in->rx->chain[0] ? !in->rx->ring : n > 0)
 		stay_stream(in, "the writer offers no ring");
 }
 
@@ -102,6 +103,12 @@ static int broken(struct ring_in *in)
 	stay_stream(in, "the ring was broken");
 	memcpy(in->refused, in->guest.offer.nonce, sizeof(in->refused));
 	return by_pipe(in) ? RX_FAIL : RX_AGAIN;
+}
+
+/* What is there already is still ours */
+static void stop_here(struct ring_in *in)
+{
+	in->stop_at = ring_upto(&in->guest.ring, in->guest.seat - 1);
 }
 
 /* The switch block came: what a predecessor had in hand is lost, the rest is ours */
@@ -120,6 +127,8 @@ static int enter(struct ring_in *in)
 	in->why = "";
 	in->nonce = 0;
 	in->cut = in->orphan = false;
+	if (in->stop)
+		stop_here(in);
 	return 0;
 }
 
@@ -225,7 +234,7 @@ void ring_in_stop(struct ring_in *in)
 		in->rx->ops->stop(in->rx);
 	in->stop = true;
 	if (in->state == IN_RING)
-		in->stop_at = ring_upto(&in->guest.ring, in->guest.seat - 1);
+		stop_here(in);
 }
 
 /* --- sleep ---------------------------------------------------------------- */
