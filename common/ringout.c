@@ -86,10 +86,11 @@ static void make_offer(struct ring_out *out, struct cap_offer *o)
 /* A predecessor of ours had its reader in the ring already */
 static void resume(struct ring_out *out)
 {
-	uint64_t before = atomic_load_explicit(&ring_of(out)->shm->seat[out->in->guest.seat].before,
-					       memory_order_relaxed);
+	_Atomic uint64_t *before = &ring_of(out)->shm->seat[out->in->guest.seat].before;
 
-	out->conf->old_packets = MIN(out->conf->old_packets, before);
+	out->conf->old_packets = MIN(out->conf->old_packets,
+				     atomic_load_explicit(before, memory_order_relaxed));
+	atomic_store_explicit(before, tx_streamed(out->tx), memory_order_relaxed);
 	out->state = OUT_RING;
 	out->told = 0;
 }
