@@ -197,6 +197,16 @@ static const struct conf right[] = {
 	{ "two join, one death, weak", 2, 0, 2, 1, 3, 1, 2, 0, true, true, RIGHT },
 };
 
+/* With SOAK=1: millions of states each */
+static const struct conf deep[] = {
+	{ "two sleep, one death, three packets, tso", 2, 2, 2, 1, 3, 1, 0, 0, false, false, RIGHT },
+	{ "two sleep, one death, three packets, weak", 2, 2, 2, 1, 3, 1, 0, 0, true, false, RIGHT },
+	{ "one sleeps, one joins, one death, weak", 2, 1, 2, 1, 2, 1, 1, 0, true, false, RIGHT },
+	{ "two sleep, bursts of two, weak", 2, 2, 4, 2, 5, 0, 0, 1, true, false, RIGHT },
+	{ "three stages, three deaths, weak", 3, 3, 4, 2, 6, 3, 0, 0, true, true, RIGHT },
+	{ "one joins, two deaths, weak", 2, 1, 4, 2, 6, 2, 1, 0, true, true, RIGHT },
+};
+
 static const struct conf wrong[] = {
 	{ "the head does not read last again", 2, 1, 2, 1, 4, 0, 1, 0, false, true, NO_AGAIN },
 	{ "taken is stored after the first change", 2, 2, 2, 1, 3, 1, 0, 0, false, true, LATE_TAKEN },
@@ -213,15 +223,22 @@ static const struct conf wrong[] = {
 	{ "a stage joins, and nobody rings", 2, 1, 2, 1, 3, 0, 1, 0, false, false, QUIET },
 };
 
-int main(void)
+static void all_right(const struct conf *c, size_t n)
 {
-	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
-		const char *why = explore(&right[i]);
+	for (size_t i = 0; i < n; i++) {
+		const char *why = explore(&c[i]);
 
-		OK(!why && ends, "%s: %zu states, %zu ends", right[i].what, seen.used, ends);
+		OK(!why && ends, "%s: %zu states, %zu ends", c[i].what, seen.used, ends);
 		if (why)
 			tell();
 	}
+}
+
+int main(void)
+{
+	all_right(right, sizeof(right) / sizeof(right[0]));
+	if (getenv("SOAK"))
+		all_right(deep, sizeof(deep) / sizeof(deep[0]));
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		const char *why = explore(&wrong[i]);
 
