@@ -139,7 +139,7 @@ static bool over(const struct ring_in *in)
 	unsigned up = in->guest.seat - 1;
 	bool left = ring_state(r, up) == RING_LEFT;
 
-	if (!left && !in->cut && !(in->orphan && (!up || !guest_seat_held(&in->guest, up))))
+	if (!left && !in->cut && !(in->orphan && (!up || !seat_held(r, up))))
 		return false;
 	return ring_upto(r, up) == in->pos.done;
 }

@@ -350,11 +350,11 @@ bool guest_orphaned(const struct ring_guest *g)
 	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
 }
 
-bool guest_seat_held(const struct ring_guest *g, unsigned seat)
+bool seat_held(const struct ring *r, unsigned seat)
 {
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = seat, .l_len = 1 };
 
-	return fcntl(g->ring.fd, F_OFD_GETLK, &l) || l.l_type != F_UNLCK;
+	return fcntl(r->fd, F_OFD_GETLK, &l) || l.l_type != F_UNLCK;
 }
 
 void guest_close(struct ring_guest *g)

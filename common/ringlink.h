@@ -100,9 +100,9 @@ int guest_answer(struct ring_guest *g) __attribute__((nonnull));
 bool guest_orphaned(const struct ring_guest *g) __attribute__((nonnull));
 
 /**
- * guest_seat_held() - Does anybody hold the lock on a seat?
+ * seat_held() - Does anybody hold the lock on a seat?
  */
-bool guest_seat_held(const struct ring_guest *g, unsigned seat) __attribute__((nonnull));
+bool seat_held(const struct ring *r, unsigned seat) __attribute__((nonnull));
 
 /**
  * guest_close() - Give up the seat's lock, close everything; harmless twice

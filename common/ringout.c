@@ -138,9 +138,13 @@ static void tell(struct ring_out *out, uint64_t now_ns)
 	enum ring_state state = ring_state(ring_of(out), s.seat);
 
 	s.gen = atomic_load_explicit(&seat->gen, memory_order_relaxed);
-	out->vacant = state == RING_VACANT;
-	if (likely(state == RING_SEATED && s.gen == out->told))
+	if (likely(state == RING_SEATED && s.gen == out->told)) {
+		out->vacant = false;
 		return;
+	}
+	/* A whole pipeline that ended left its seats, and another one may come */
+	out->vacant = state == RING_VACANT ||
+		      (state == RING_LEFT && !seat_held(ring_of(out), s.seat));
 	make_offer(out, &o);
 	if (state == RING_SEATED) {
 		memcpy(s.nonce, o.nonce, sizeof(s.nonce));
