@@ -384,14 +384,17 @@ int ring_out_end(struct ring_out *out, enum tx_end how)
 		ring_wake(out->pos);
 		return 0;
 	}
-	if (!out->ending)
-		leave(out);
 	out->ending = true;
+	if (out->hosting && how != TX_LEAVE && !ring_idle(r)) {
+		ring_wake(out->pos);
+		return -EAGAIN;
+	}
+	if (!out->left)
+		leave(out);
+	out->left = true;
 	err = tx_end(out->tx, how);
 	out->unflushed = err == -EAGAIN;
-	if (how == TX_LEAVE || err || !out->hosting)
-		return err;
-	return ring_idle(r) ? 0 : -EAGAIN;
+	return err;
 }
 
 void ring_out_close(struct ring_out *out)

@@ -16,6 +16,9 @@
  * packet too long for its frames, an input that left it - marks its seat RING_LEFT and
  * goes on by stream; the reader takes what lies in the ring, then reads the stream again.
  *
+ * A head that ends waits until its ring is empty before it leaves: as long as packets
+ * lie there, every stage can still offer a successor the seat behind it.
+ *
  * A pipe's end tells that the process at its other end died, the connection to the
  * head that the head did.  ZeroMQ: a seat that falls vacant is offered again until somebody
  * sits there; its entries wait.
@@ -39,6 +42,7 @@ enum ring_out_state {
  * @host:	That segment, while @hosting
  * @pos:	Where packets are handed on: the input's, or @own
  * @filling:	The burst at hand lies in frames of ring_out_room()
+ * @ending, @left:	ring_out_end() was called; it told the reader that nothing more comes
  */
 struct ring_out {
 	struct tx *tx;
@@ -49,6 +53,7 @@ struct ring_out {
 	bool hosting;
 	bool filling;
 	bool ending;
+	bool left;
 	bool unflushed;		/* the stream has something to write */
 	bool vacant;
 	uint32_t stride;
