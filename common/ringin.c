@@ -111,6 +111,32 @@ static void stop_here(struct ring_in *in)
 	in->stop_at = ring_upto(&in->guest.ring, in->guest.seat - 1);
 }
 
+/* Seats behind ours that a predecessor's readers had, and that ours does not take over:
+ * once they are empty we are the last one.  Return: are they? */
+static bool clear_behind(struct ring_in *in)
+{
+	struct ring *r = &in->guest.ring;
+	unsigned k = in->guest.seat, last = atomic_load_explicit(&r->shm->last, memory_order_acquire);
+	uint64_t lost;
+
+	if (last >= RING_STAGES)
+		return false;
+	for (unsigned j = k + 1; j <= last; j++)
+		if (seat_held(r, j))
+			return false;
+	if (last > k) {
+		lost = in->pos.done - ring_upto(r, last);
+		if (lost)
+			log_notice("%s: %llu packets were lost with the stages behind",
+				   in->rx->spec, (unsigned long long)lost);
+		/* Release: pairs with the head's acquire; nobody looks at those frames any more */
+		atomic_store_explicit(&r->shm->last, k, memory_order_release);
+		ring_ring(r, 0);
+	}
+	ring_set_state(r, k, RING_SEATED);
+	return true;
+}
+
 /* The switch block came: what a predecessor had in hand is lost, the rest is ours */
 static int enter(struct ring_in *in)
 {
@@ -123,6 +149,11 @@ static int enter(struct ring_in *in)
 		return broken(in);
 	in->recovered += ring_recover(&in->pos);
 	ring_call(&in->pos);
+	in->clearing = in->fresh && !clear_behind(in);
+	if (in->clearing) {
+		ring_set_state(&in->guest.ring, in->guest.seat, RING_LEFT);
+		ring_ring(&in->guest.ring, in->guest.seat + 1);
+	}
 	in->state = IN_RING;
 	in->why = "";
 	in->nonce = 0;
@@ -176,6 +207,8 @@ static int recv_ring(struct ring_in *in, struct frame **f, int max)
 {
 	int n = 0;
 
+	if (unlikely(in->clearing) && (in->clearing = !clear_behind(in)))
+		return RX_AGAIN;
 	if (unlikely(in->stop))
 		max = (int)MIN((uint64_t)max, in->stop_at - in->pos.done);
 	if (likely(max))
@@ -255,7 +288,9 @@ int ring_in_poll(struct ring_in *in, struct pollfd *fds)
 			fds[n++] = (struct pollfd){ .fd = in->guest.fd, .events = POLLIN };
 		return n;
 	}
-	if (!ring_doze(&in->pos, false))
+	if (unlikely(in->clearing))	/* who leaves a seat behind rings us, too */
+		in->pos.asleep = true;
+	else if (!ring_doze(&in->pos, false))
 		return -1;
 	fds[n++] = (struct pollfd){ .fd = in->guest.ring.bell[in->guest.seat], .events = POLLIN };
 	fds[n++] = (struct pollfd){ .fd = in->orphan ? -1 : in->guest.fd };

@@ -22,6 +22,9 @@ enum ring_in_state {
  * @why:	Why it is no ring, for people; "" while nothing is decided
  * @pos:	Valid in IN_RING
  * @recovered:	Packets that a predecessor had in hand; the stage's to account for
+ * @fresh:	Who reads our output is none of those a predecessor passed packets to in the
+ *		ring: they leave it before we take anything
+ * @clearing:	They have not all left yet
  * @fds:	During a sleep: ours
  */
 struct ring_in {
@@ -37,6 +40,8 @@ struct ring_in {
 	unsigned who;
 	unsigned recovered;
 	bool never;		/* --no-ring */
+	bool fresh;
+	bool clearing;
 	bool stop;
 	uint64_t stop_at;	/* entries from here on are a successor's */
 	bool moved;		/* packets come another way now: recv before sleeping */

@@ -188,6 +188,7 @@ static void open_rings(struct stage *st)
 	bool passes = st->ntx == 1 && !(st->flags & STAGE_SINK);
 
 	ring_in_open(&st->in, st->rx, &st->stream, why);
+	st->in.fresh = !passes || !is_kind(st->tx[0]->kind, "zmq") || why;
 	st->out = calloc(st->ntx, sizeof(*st->out));
 	if (!st->out)
 		die("no memory");
