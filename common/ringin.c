@@ -36,7 +36,8 @@ static void stay_stream(struct ring_in *in, const char *why)
 
 static void refused(struct ring_in *in, int err)
 {
-	if (err == -EBUSY) {	/* whoever sat there is still dying: it is offered again */
+	/* Whoever sat there is still dying, or many ask at once: it is offered again */
+	if (err == -EBUSY || err == -EAGAIN) {
 		in->state = IN_WAITING;
 		return;
 	}

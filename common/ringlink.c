@@ -13,6 +13,7 @@
 
 #include "ringlink.h"
 
+#define STRANGERS	4u			/* places of users who may only be told no */
 #define RIGHTS		(1 + RING_STAGES)	/* memory file, doorbells */
 
 _Static_assert(RING_NONCE == CAP_NONCE, "what is shown is what was offered");
@@ -65,7 +66,7 @@ static int open_socket(struct ring_host *h)
 	len = abstract(&sa, h->name);
 	h->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (h->listen_fd < 0 || bind(h->listen_fd, (struct sockaddr *)&sa, len) ||
-	    listen(h->listen_fd, RING_STAGES))
+	    listen(h->listen_fd, SOMAXCONN))
 		return -errno;
 	h->fd = epoll_create1(EPOLL_CLOEXEC);
 	if (h->fd < 0)
@@ -184,10 +185,13 @@ static void serve_guest(struct ring_host *h, size_t i)
 static void serve_listener(struct ring_host *h)
 {
 	int fd = accept4(h->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	size_t i = 0;
 
 	if (fd < 0)
 		return;
-	for (size_t i = 0; i < ARRAY_SIZE(h->conn); i++) {
+	if (peer_uid(fd) != geteuid())
+		i = ARRAY_SIZE(h->conn) - STRANGERS;
+	for (; i < ARRAY_SIZE(h->conn); i++) {
 		if (h->conn[i].fd >= 0)
 			continue;
 		if (watch(h, fd, i))
