@@ -286,8 +286,12 @@ static void missing(struct mq_rx *m, unsigned i, uint64_t packets)
 static void successor_gap(struct mq_rx *m, const struct cap_hello *h)
 {
 	for (unsigned i = 0; i < m->rx.nupstream && h->old_nonce; i++) {
-		if (m->rx.upstream[i] == h->old_nonce && m->rx.streamed[i] < h->old_packets)
-			missing(m, i, h->old_packets);
+		uint64_t *had = &m->rx.upstream_packets[i];	/* by a ring as well */
+
+		if (m->rx.upstream[i] == h->old_nonce && *had < h->old_packets) {
+			m->rx.gaps += h->old_packets - *had;
+			*had = h->old_packets;
+		}
 	}
 }
 

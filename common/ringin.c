@@ -187,7 +187,10 @@ static uint64_t stranded(const struct ring_in *in)
 
 static void leave(struct ring_in *in)
 {
-	in->rx->gaps += stranded(in);
+	uint64_t lost = stranded(in);
+
+	in->rx->gaps += lost;
+	in->rx->upstream_packets[in->who] += lost;
 	in->left = in->moved = true;
 	in->state = IN_WAITING;
 }
