@@ -115,7 +115,7 @@ static void try_offer(struct ring_out *out)
 		return;
 	}
 	make_offer(out, &o);
-	if (!tx_offer(out->tx, &o, false))
+	if (!tx_offer(out->tx, &o, true))
 		out->state = OUT_OFFERED;
 }
 
@@ -190,7 +190,7 @@ void ring_out_step(struct ring_out *out, uint64_t now_ns, bool look)
 		return;
 	case OUT_UNDECIDED:
 		try_offer(out);
-		return;
+		break;
 	case OUT_OFFERED:
 		if (lost) {
 			out->state = OUT_UNDECIDED;
@@ -201,15 +201,15 @@ void ring_out_step(struct ring_out *out, uint64_t now_ns, bool look)
 			go_ring(out);
 		else if (look)
 			look_refused(out);
-		return;
+		break;
 	case OUT_RING:
-		if (unlikely(lost)) {
-			leave(out);
-			out->state = OUT_UNDECIDED;
-			return;
-		}
-		tell(out, now_ns);
+		if (likely(!lost))
+			break;
+		leave(out);
+		out->state = OUT_UNDECIDED;
 	}
+	if (likely(out->state == OUT_RING))	/* at once: nothing else may ever wake us */
+		tell(out, now_ns);
 }
 
 uint64_t ring_out_due_ns(const struct ring_out *out)
