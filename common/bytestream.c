@@ -150,7 +150,9 @@ static void rx_ended(struct bytes_rx *b, enum cap_event ev)
 /* A recorded one, or one that went through somebody else's hands, is not meant for us */
 static void take_offer(struct bytes_rx *b)
 {
-	if (b->regular || b->reader.offer.dev != b->rx.dev || b->reader.offer.ino != b->rx.ino)
+	if (b->reader.offer.dev != b->rx.dev || b->reader.offer.ino != b->rx.ino)
+		b->rx.between = true;
+	if (b->regular || b->rx.between)
 		return;
 	b->rx.offer = b->reader.offer;
 	b->rx.offers++;

@@ -89,7 +89,9 @@ static void hear(struct ring_in *in)
 /* Only a hello tells: writers that a predecessor knew (rx_resume()) have said nothing yet */
 static void decide(struct ring_in *in, int n)
 {
-	if (in->rx->chain[0] ? !in->rx->ring : n > 0)
+	if (in->rx->between)
+		stay_stream(in, "it comes through somebody else's hands");
+	else if (in->rx->chain[0] ? !in->rx->ring : n > 0)
 		stay_stream(in, "the writer offers no ring");
 }
 

@@ -58,6 +58,7 @@ enum rx_state {
  * @live:	A hello said that the chain's source is an interface, or we are it
  * @ring:	The last hello said that an offer may follow
  * @offers:	Counts offers; @offer is the last one
+ * @between:	An offer came that was meant for somebody between its writer and us
  * @to_ring:	After RX_SWITCH
  * @ops:	The kind's functions; a ring head or an interface is just one more
  */
@@ -77,6 +78,7 @@ struct rx {
 	char chain[CAP_NAME_MAX];
 	bool live;
 	bool ring;
+	bool between;
 	unsigned offers;
 	struct cap_offer offer;
 	struct cap_switch to_ring;
