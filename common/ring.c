@@ -489,10 +489,9 @@ void ring_rise(struct ring_pos *p, bool rang)
 {
 	uint64_t count;
 
-	if (!p->asleep)
-		return;
+	if (p->asleep)
+		atomic_store_explicit(&cursor(p, p->k)->asleep, AWAKE, memory_order_relaxed);
 	p->asleep = false;
-	atomic_store_explicit(&cursor(p, p->k)->asleep, AWAKE, memory_order_relaxed);
 	while (rang && read(p->ring->bell[p->k], &count, sizeof(count)) < 0 && errno == EINTR)
 		;
 }

@@ -330,13 +330,12 @@ int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
 
 	out->fds = fds;
 	out->nfds = 0;
-	if (ring && blocked && out->hosting) {
-		if (!ring_doze(out->pos, out->ending))
-			return -1;
+	if (ring && blocked && out->hosting && !ring_doze(out->pos, out->ending))
+		return -1;
+	if (out->hosting) {	/* the bell: who sits down rings */
 		fds[n++] = (struct pollfd){ .fd = out->host.ring.bell[0], .events = POLLIN };
-	}
-	if (out->hosting)
 		fds[n++] = (struct pollfd){ .fd = out->host.fd, .events = POLLIN };
+	}
 	if (!ring || out->unflushed || by_pipe(out)) {
 		int more = tx_poll(out->tx, fds + n);
 

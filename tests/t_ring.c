@@ -510,6 +510,9 @@ static void test_stage_bells(void)
 	OK(ring_wake_due(&pos[0]), "a quarter of the ring cannot");
 	ring_ring(&ring, 1);
 	OK(rings(1), "a doorbell can be rung for nothing");
+	ring_ring(&ring, 1);
+	ring_rise(&pos[1], true);
+	OK(!rings(1), "who did not sleep on it empties it as well");
 	end();
 }
 
