@@ -294,6 +294,7 @@ int ring_in_poll(struct ring_in *in, struct pollfd *fds)
 			fds[n++] = (struct pollfd){ .fd = in->guest.fd, .events = POLLIN };
 		return n;
 	}
+	ring_wake(&in->pos);		/* the last stage has no output that does */
 	if (unlikely(in->clearing))	/* who leaves a seat behind rings us, too */
 		in->pos.asleep = true;
 	else if (!ring_doze(&in->pos, false))
