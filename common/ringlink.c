@@ -187,8 +187,12 @@ static void serve_listener(struct ring_host *h)
 	int fd = accept4(h->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	size_t i = 0;
 
-	if (fd < 0)
+	if (fd < 0) {
+		h->deaf = errno == EMFILE || errno == ENFILE;
+		if (h->deaf)	/* who knocks would keep us awake */
+			epoll_ctl(h->fd, EPOLL_CTL_DEL, h->listen_fd, NULL);
 		return;
+	}
 	if (peer_uid(fd) != geteuid())
 		i = ARRAY_SIZE(h->conn) - STRANGERS;
 	for (; i < ARRAY_SIZE(h->conn); i++) {
@@ -205,8 +209,11 @@ static void serve_listener(struct ring_host *h)
 void host_serve(struct ring_host *h)
 {
 	struct epoll_event ev[8];
-	int n = epoll_wait(h->fd, ev, ARRAY_SIZE(ev), 0);
+	int n;
 
+	if (h->deaf)
+		h->deaf = watch(h, h->listen_fd, ARRAY_SIZE(h->conn));
+	n = epoll_wait(h->fd, ev, ARRAY_SIZE(ev), 0);
 	for (int i = 0; i < n; i++) {
 		if (ev[i].data.u64 >= ARRAY_SIZE(h->conn))
 			serve_listener(h);

@@ -24,6 +24,8 @@
 /**
  * struct ring_host - The head's side
  * @fd:		For the stage's poll: readable when there is something to serve
+ * @deaf:	We have no descriptor left for those who knock: not listened to until the
+ *		next host_serve()
  */
 struct ring_host {
 	struct ring ring;
@@ -31,6 +33,7 @@ struct ring_host {
 	char name[CAP_NAME_MAX];
 	int fd;
 	int listen_fd;
+	bool deaf;
 	struct {
 		int fd;			/* -1: free */
 		unsigned seat;		/* 0: not joined yet */

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Who joins a ring, and what is known of a seat when its owner has gone */
 #include <errno.h>
+#include <poll.h>
 #include <sodium.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "ringlink.h"
 #include "tap.h"
@@ -27,6 +30,37 @@ static void leave(struct ring_host *h, struct ring_guest *g)
 {
 	guest_close(g);
 	host_serve(h);
+}
+
+static bool readable(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	return poll(&p, 1, 0) == 1;
+}
+
+/* Somebody knocks while the head has no descriptor left */
+static void no_descriptors(struct ring_host *h, struct ring_guest *g)
+{
+	struct rlimit was, now;
+	struct cap_offer o;
+	int err;
+
+	host_offer(h, 1, &o);
+	err = guest_ask(g, &o);
+	getrlimit(RLIMIT_NOFILE, &was);
+	now = was;
+	now.rlim_cur = 3;
+	setrlimit(RLIMIT_NOFILE, &now);
+	host_serve(h);
+	OK(!err && !readable(h->fd), "who knocks does not keep a head awake that cannot answer");
+	host_serve(h);
+	OK(!readable(h->fd), "nor later");
+	setrlimit(RLIMIT_NOFILE, &was);
+	host_serve(h);
+	host_serve(h);
+	OK(!guest_answer(g), "with descriptors it answers");
+	leave(h, g);
 }
 
 int main(void)
@@ -56,6 +90,7 @@ int main(void)
 	host_serve(&h);
 	host_serve(&h);
 	OK(guest_answer(&b) == -EPROTO, "and is refused");
+	no_descriptors(&h, &a);
 	host_close(&h);
 	return tap_done();
 }
