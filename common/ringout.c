@@ -7,7 +7,10 @@
 #include "log.h"
 #include "ringout.h"
 
-#define OFFER_AGAIN_NS	50000000u	/* while a seat is vacant */
+/* While a seat is vacant it is offered again, more and more seldom: ZeroMQ keeps the first
+ * offers for who comes later */
+#define AGAIN_MIN_NS	50000000u
+#define AGAIN_MAX_NS	1000000000u
 
 static bool by_pipe(const struct ring_out *out)
 {
@@ -25,7 +28,10 @@ void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf
 	out->stride = MAX(RING_STRIDE, FRAME_FRONT + FRAME_HEADROOM + longest);
 	if (!why && (!tx->ops->offer || (!by_pipe(out) && strcmp(tx->kind, "zmq"))))
 		out->why = "no neighbour";
+	else if (!why && !strncmp(tx->spec, "bind+", 5))
+		out->why = "several readers may come";
 	out->state = out->why ? OUT_STREAM : OUT_UNDECIDED;
+	out->again_ns = AGAIN_MIN_NS;
 	tx->ring = !out->why;
 }
 
@@ -140,6 +146,7 @@ static void tell(struct ring_out *out, uint64_t now_ns)
 	s.gen = atomic_load_explicit(&seat->gen, memory_order_relaxed);
 	if (likely(state == RING_SEATED && s.gen == out->told)) {
 		out->vacant = false;
+		out->again_ns = AGAIN_MIN_NS;
 		return;
 	}
 	/* A whole pipeline that ended left its seats, and another one may come */
@@ -153,7 +160,8 @@ static void tell(struct ring_out *out, uint64_t now_ns)
 		out->unflushed = tx_flush(out->tx) == -EAGAIN;
 	} else if (out->vacant && now_ns >= out->offer_at_ns) {
 		tx_offer(out->tx, &o, true);
-		out->offer_at_ns = now_ns + OFFER_AGAIN_NS;
+		out->offer_at_ns = now_ns + out->again_ns;
+		out->again_ns = MIN(2 * out->again_ns, AGAIN_MAX_NS);
 	}
 }
 

@@ -58,7 +58,8 @@ struct ring_out {
 	bool vacant;
 	uint32_t stride;
 	uint32_t told;
-	uint64_t offer_at_ns;
+	uint64_t offer_at_ns;	/* while the reader's seat is vacant: next time, ... */
+	uint64_t again_ns;	/* ... and how long after that one */
 	struct ring_host host;
 	struct ring_pos *pos;
 	struct ring_pos own;
