@@ -75,6 +75,8 @@
  */
 enum ring_state { RING_EMPTY, RING_SEATED, RING_VACANT, RING_LEFT };
 
+#define RING_DECLINED	(1ull << 40)	/* no uid */
+
 /**
  * struct ring_cursor - What moves with every burst; a pair of cache lines each
  */
@@ -91,7 +93,8 @@ struct ring_cursor {
  * @gen:	Counts those who sat down here
  * @nonce:	Of the process that sits here, as in its hello
  * @before:	Packets it had sent by stream before its output became the ring
- * @refused:	1 + uid of a reader that was refused because of it; 0: none
+ * @refused:	1 + uid of a reader that was refused because of it; RING_DECLINED: it takes
+ *		no ring; 0: neither
  */
 struct ring_seat {
 	_Atomic uint32_t state;

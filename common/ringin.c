@@ -51,9 +51,13 @@ static void consider(struct ring_in *in)
 	int err;
 
 	in->offers = in->rx->offers;
-	if (in->never || in->conf->inputs > 1 ||
-	    !memcmp(o->nonce, in->refused, sizeof(in->refused)))
+	if (!memcmp(o->nonce, in->refused, sizeof(in->refused)))
 		return;
+	if (in->never || in->conf->inputs > 1) {
+		memcpy(in->refused, o->nonce, sizeof(in->refused));
+		guest_decline(o);
+		return;
+	}
 	if (in->state == IN_ASKED || in->state == IN_SEATED) {
 		if (!memcmp(o->nonce, in->guest.offer.nonce, sizeof(o->nonce)) &&
 		    o->seat == in->guest.seat)
@@ -119,23 +123,10 @@ static void stop_here(struct ring_in *in)
 static bool clear_behind(struct ring_in *in)
 {
 	struct ring *r = &in->guest.ring;
-	unsigned k = in->guest.seat, last = atomic_load_explicit(&r->shm->last, memory_order_acquire);
-	uint64_t lost;
+	unsigned k = in->guest.seat;
 
-	if (last >= RING_STAGES)
+	if (!seats_clear(r, k, k + 1, in->pos.done, in->rx->spec))
 		return false;
-	for (unsigned j = k + 1; j <= last; j++)
-		if (seat_held(r, j))
-			return false;
-	if (last > k) {
-		lost = in->pos.done - ring_upto(r, last);
-		if (lost)
-			log_notice("%s: %llu packets were lost with the stages behind",
-				   in->rx->spec, (unsigned long long)lost);
-		/* Release: pairs with the head's acquire; nobody looks at those frames any more */
-		atomic_store_explicit(&r->shm->last, k, memory_order_release);
-		ring_ring(r, 0);
-	}
 	ring_set_state(r, k, RING_SEATED);
 	return true;
 }
@@ -209,11 +200,19 @@ static void count(struct ring_in *in, int n)
 	in->rx->upstream_packets[in->who] += (unsigned)(n - __builtin_popcountll(in->pos.dead));
 }
 
+/* Does what lies behind us have to go first? */
+static bool held_up(struct ring_in *in)
+{
+	if (in->clearing)
+		in->clearing = !clear_behind(in);
+	return in->clearing || in->paused;
+}
+
 static int recv_ring(struct ring_in *in, struct frame **f, int max)
 {
 	int n = 0;
 
-	if (unlikely(in->clearing) && (in->clearing = !clear_behind(in)))
+	if (unlikely(in->clearing || in->paused) && held_up(in))
 		return RX_AGAIN;
 	if (unlikely(in->stop))
 		max = (int)MIN((uint64_t)max, in->stop_at - in->pos.done);
@@ -295,7 +294,7 @@ int ring_in_poll(struct ring_in *in, struct pollfd *fds)
 		return n;
 	}
 	ring_wake(&in->pos);		/* the last stage has no output that does */
-	if (unlikely(in->clearing))	/* who leaves a seat behind rings us, too */
+	if (unlikely(in->clearing || in->paused))	/* who leaves a seat behind rings us, too */
 		in->pos.asleep = true;
 	else if (!ring_doze(&in->pos, false))
 		return -1;

@@ -25,6 +25,7 @@ enum ring_in_state {
  * @fresh:	Who reads our output is none of those a predecessor passed packets to in the
  *		ring: they leave it before we take anything
  * @clearing:	They have not all left yet
+ * @paused:	The output is on its way from the ring to its stream: nothing is taken
  * @fds:	During a sleep: ours
  */
 struct ring_in {
@@ -42,6 +43,7 @@ struct ring_in {
 	bool never;		/* --no-ring */
 	bool fresh;
 	bool clearing;
+	bool paused;
 	bool stop;
 	uint64_t stop_at;	/* entries from here on are a successor's */
 	bool moved;		/* packets come another way now: recv before sleeping */

@@ -11,6 +11,7 @@
 
 #include <sodium.h>
 
+#include "log.h"
 #include "ringlink.h"
 
 #define STRANGERS	4u			/* places of users who may only be told no */
@@ -23,6 +24,7 @@ struct request {
 	uint32_t magic;
 	uint32_t seat;
 	uint8_t nonce[RING_NONCE];
+	uint32_t no;		/* it shall not take the seat */
 };
 
 static socklen_t abstract(struct sockaddr_un *sa, const char *name)
@@ -132,14 +134,15 @@ static int send_answer(int fd, int answer, const struct ring *r)
 static int judge(struct ring_host *h, int fd, const struct request *q)
 {
 	uid_t uid = peer_uid(fd);
+	uint64_t why;
 
 	if (q->magic != RING_MAGIC || sodium_memcmp(q->nonce, h->nonce, sizeof(h->nonce)) ||
 	    !q->seat || q->seat >= RING_STAGES)
 		return -EPROTO;
-	if (uid == geteuid())
+	if (uid == geteuid() && !q->no)
 		return 0;
-	atomic_store_explicit(&h->ring.shm->seat[q->seat].refused, 1 + (uint64_t)uid,
-			      memory_order_relaxed);
+	why = q->no ? RING_DECLINED : 1 + (uint64_t)uid;
+	atomic_store_explicit(&h->ring.shm->seat[q->seat].refused, why, memory_order_relaxed);
 	ring_ring(&h->ring, q->seat - 1);
 	return -EPERM;
 }
@@ -252,10 +255,36 @@ void guest_init(struct ring_guest *g)
 		g->ring.bell[k] = -1;
 }
 
+/* Return: connected socket, or -errno */
+static int knock(const struct cap_offer *o)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sa;
+	int err;
+
+	if (fd >= 0 && !connect(fd, (struct sockaddr *)&sa, abstract(&sa, o->path)))
+		return fd;
+	err = -errno;
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
+void guest_decline(const struct cap_offer *o)
+{
+	struct request q = { .magic = RING_MAGIC, .seat = o->seat, .no = 1 };
+	int fd = knock(o);
+
+	if (fd < 0)
+		return;
+	memcpy(q.nonce, o->nonce, sizeof(q.nonce));
+	(void)!send(fd, &q, sizeof(q), MSG_NOSIGNAL);
+	close(fd);
+}
+
 int guest_ask(struct ring_guest *g, const struct cap_offer *o)
 {
 	struct request q = { .magic = RING_MAGIC, .seat = o->seat };
-	struct sockaddr_un sa;
 	char why[64];
 	uid_t uid;
 
@@ -263,14 +292,16 @@ int guest_ask(struct ring_guest *g, const struct cap_offer *o)
 	g->offer = *o;
 	g->seat = o->seat;
 	if (o->magic != RING_MAGIC || o->version != RING_VERSION ||
-	    o->layout != sizeof(struct ring_shm) || o->frame != sizeof(struct frame))
+	    o->layout != sizeof(struct ring_shm) || o->frame != sizeof(struct frame)) {
+		guest_decline(o);
 		return refuse(g, -EPROTO, "builds differ");
+	}
 	if (!o->seat || o->seat >= RING_STAGES)
 		return refuse(g, -EPROTO, "all seats are taken");
-	g->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (g->fd < 0 || connect(g->fd, (struct sockaddr *)&sa, abstract(&sa, o->path)))
-		return refuse(g, -errno, errno == ECONNREFUSED ? "in another network namespace, or gone" :
-			      strerror(errno));
+	g->fd = knock(o);
+	if (g->fd < 0)
+		return refuse(g, g->fd, g->fd == -ECONNREFUSED ?
+			      "in another network namespace, or gone" : strerror(-g->fd));
 	uid = peer_uid(g->fd);
 	if (uid != geteuid()) {
 		snprintf(why, sizeof(why), "writer is uid %u, we are %u", uid, geteuid());
@@ -319,16 +350,20 @@ static int take_answer(struct ring_guest *g, int fds[RIGHTS])
 }
 
 /* The kernel gives the lock to one, and takes it back when that one dies */
-static int lock_seat(struct ring_guest *g)
+int seat_lock(const struct ring *r, unsigned seat)
 {
-	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = g->seat, .l_len = 1 };
+	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = seat, .l_len = 1 };
 	char path[32];
+	int fd;
 
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", g->ring.fd);
-	g->lock_fd = open(path, O_RDWR | O_CLOEXEC);
-	if (g->lock_fd < 0)
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", r->fd);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
-	return fcntl(g->lock_fd, F_OFD_SETLK, &l) ? -EBUSY : 0;
+	if (!fcntl(fd, F_OFD_SETLK, &l))
+		return fd;
+	close(fd);
+	return -EBUSY;
 }
 
 int guest_answer(struct ring_guest *g)
@@ -346,9 +381,10 @@ int guest_answer(struct ring_guest *g)
 		close(fds[0]);
 		return refuse(g, err, "it is no ring of this build");
 	}
-	err = lock_seat(g);
-	if (err)
-		return refuse(g, err, err == -EBUSY ? "somebody else has the seat" : "no /proc");
+	g->lock_fd = seat_lock(&g->ring, g->seat);
+	if (g->lock_fd < 0)
+		return refuse(g, g->lock_fd, g->lock_fd == -EBUSY ? "somebody else has the seat" :
+			      "no /proc");
 	g->joined = true;
 	return 0;
 }
@@ -366,6 +402,28 @@ bool seat_held(const struct ring *r, unsigned seat)
 	struct flock l = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = seat, .l_len = 1 };
 
 	return fcntl(r->fd, F_OFD_GETLK, &l) || l.l_type != F_UNLCK;
+}
+
+bool seats_clear(struct ring *r, unsigned k, unsigned from, uint64_t upto, const char *spec)
+{
+	unsigned last = atomic_load_explicit(&r->shm->last, memory_order_acquire);
+	uint64_t lost;
+
+	if (last >= RING_STAGES)
+		return false;
+	for (unsigned j = from; j <= last; j++)
+		if (seat_held(r, j))
+			return false;
+	if (last <= k)
+		return true;
+	lost = upto - ring_upto(r, last);
+	if (lost)
+		log_notice("%s: %llu packets were lost with the stages behind", spec,
+			   (unsigned long long)lost);
+	/* Release: pairs with the head's acquire; nobody looks at those frames any more */
+	atomic_store_explicit(&r->shm->last, k, memory_order_release);
+	ring_ring(r, 0);
+	return true;
 }
 
 void guest_close(struct ring_guest *g)

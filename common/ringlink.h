@@ -12,8 +12,11 @@
  *
  * A seat belongs to who holds the OFD lock on the memory file's byte of that number,
  * through an open file description of its own (/proc/self/fd); the kernel drops it with
- * the process.  A ring is for processes of one user: kernel credentials of both ends of
- * the connection are compared.
+ * the process.  Who was offered a seat and takes no ring says so in the same way, if it can
+ * reach the head: the writer knows then not to wait for it.
+ *
+ * A ring is for processes of one user: kernel credentials of both ends of the connection are
+ * compared.
  */
 #ifndef GW_RINGLINK_H
 #define GW_RINGLINK_H
@@ -91,6 +94,11 @@ void guest_init(struct ring_guest *g) __attribute__((nonnull));
 int guest_ask(struct ring_guest *g, const struct cap_offer *o) __attribute__((nonnull));
 
 /**
+ * guest_decline() - Tell the head that we shall not take the seat that was offered
+ */
+void guest_decline(const struct cap_offer *o) __attribute__((nonnull));
+
+/**
  * guest_answer() - Did the head answer?
  *
  * Return: 0: joined; -EAGAIN: not yet; -errno with @g->why: there is no ring for us
@@ -106,6 +114,23 @@ bool guest_orphaned(const struct ring_guest *g) __attribute__((nonnull));
  * seat_held() - Does anybody hold the lock on a seat?
  */
 bool seat_held(const struct ring *r, unsigned seat) __attribute__((nonnull));
+
+/**
+ * seat_lock() - Take the lock on a seat, if nobody holds it
+ *
+ * Return: a descriptor that holds it until it is closed; -EBUSY or -errno
+ */
+int seat_lock(const struct ring *r, unsigned seat) __attribute__((nonnull));
+
+/**
+ * seats_clear() - Make stage @k the last one, if nobody holds a seat from @from on
+ * @upto:	What @k handed on to them: less done by the last one is lost, which is logged
+ * @spec:	For the log
+ *
+ * Return: was it done?
+ */
+bool seats_clear(struct ring *r, unsigned k, unsigned from, uint64_t upto, const char *spec)
+	__attribute__((nonnull));
 
 /**
  * guest_close() - Give up the seat's lock, close everything; harmless twice

@@ -11,6 +11,8 @@
  * offers for who comes later */
 #define AGAIN_MIN_NS	50000000u
 #define AGAIN_MAX_NS	1000000000u
+#define HEARD_NS	3000000000u	/* so long a reader may take offers, and not a seat */
+#define MOVE_NS		20000000u	/* stages behind are looked for so often */
 
 static bool by_pipe(const struct ring_out *out)
 {
@@ -32,6 +34,7 @@ void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf
 		out->why = "several readers may come";
 	out->state = out->why ? OUT_STREAM : OUT_UNDECIDED;
 	out->again_ns = AGAIN_MIN_NS;
+	heir_init(&out->heir);
 	tx->ring = !out->why;
 }
 
@@ -131,9 +134,89 @@ static void go_ring(struct ring_out *out)
 	struct ring_seat *own = &ring_of(out)->shm->seat[out->pos->k];
 
 	atomic_store_explicit(&own->before, tx_streamed(out->tx), memory_order_relaxed);
+	atomic_store_explicit(&ring_of(out)->shm->seat[out->pos->k + 1].refused, 0,
+			      memory_order_relaxed);
 	ring_extend(out->pos);
 	out->state = OUT_RING;
 	out->told = 0;
+}
+
+static void look_refused(struct ring_out *out)
+{
+	unsigned k;
+	uint64_t refused = atomic_load_explicit(&seat_of(out, &k)->refused, memory_order_relaxed);
+
+	if (!refused)
+		return;
+	if (refused == RING_DECLINED)
+		snprintf(out->text, sizeof(out->text), "the reader takes no ring");
+	else
+		snprintf(out->text, sizeof(out->text), "reader is uid %u, we are %u",
+			 (unsigned)(refused - 1), (unsigned)geteuid());
+	out->why = out->text;
+}
+
+/* Packets that we took for sent, and nobody knows */
+static void uncertain(struct tx *tx, uint64_t n)
+{
+	n = MIN(n, tx->packets);	/* the rest are a predecessor's */
+	tx->packets -= n;
+	tx->ringed -= n;
+	tx->uncertain += n;
+}
+
+/* Nobody will take the reader's seat: it is ours to empty */
+static void inherit(struct ring_out *out)
+{
+	unsigned k, lost;
+
+	seat_of(out, &k);
+	if (heir_sit(&out->heir, ring_of(out), k, &lost))
+		return;		/* somebody does, after all */
+	uncertain(out->tx, lost);
+	out->why = out->quit ? out->quit : "the reader takes no ring";
+	look_refused(out);
+	if (!out->hosting)
+		out->in->paused = true;
+	out->state = OUT_MOVING;
+}
+
+static void move_on(struct ring_out *out, uint64_t now_ns)
+{
+	uint64_t lost = 0;
+	int err = heir_send(&out->heir, out->tx, &lost);
+
+	out->unflushed = tx_flush(out->tx) == -EAGAIN;
+	out->offer_at_ns = now_ns + MOVE_NS;
+	uncertain(out->tx, lost);
+	if (err || !heir_done(&out->heir, out->tx->spec))
+		return;
+	if (!out->hosting)
+		out->in->paused = false;
+	out->vacant = false;
+	if (out->quit)
+		stay_stream(out, out->quit);
+	else
+		out->state = OUT_UNDECIDED;
+}
+
+static void offer_again(struct ring_out *out, struct cap_offer *o, uint64_t now_ns)
+{
+	if (now_ns < out->offer_at_ns)
+		return;
+	/* So many wait where nobody reads, one of them with us */
+	if (!tx_offer(out->tx, o, true) && ++out->given > (unsigned)out->conf->hwm + 2 &&
+	    !out->heard_ns)
+		out->heard_ns = now_ns;
+	out->offer_at_ns = now_ns + out->again_ns;
+	out->again_ns = MIN(2 * out->again_ns, AGAIN_MAX_NS);
+}
+
+/* Does somebody read here who takes no ring? */
+static bool hopeless(const struct ring_out *out, const struct ring_seat *seat, uint64_t now_ns)
+{
+	return !by_pipe(out) && (atomic_load_explicit(&seat->refused, memory_order_relaxed) ||
+				 (out->heard_ns && now_ns - out->heard_ns > HEARD_NS));
 }
 
 static void tell(struct ring_out *out, uint64_t now_ns)
@@ -146,8 +229,12 @@ static void tell(struct ring_out *out, uint64_t now_ns)
 	s.gen = atomic_load_explicit(&seat->gen, memory_order_relaxed);
 	if (likely(state == RING_SEATED && s.gen == out->told)) {
 		out->vacant = false;
-		out->again_ns = AGAIN_MIN_NS;
 		return;
+	}
+	if (!out->vacant) {
+		out->again_ns = AGAIN_MIN_NS;
+		out->given = 0;
+		out->heard_ns = 0;
 	}
 	/* A whole pipeline that ended left its seats, and another one may come */
 	out->vacant = state == RING_VACANT ||
@@ -158,10 +245,10 @@ static void tell(struct ring_out *out, uint64_t now_ns)
 		if (!tx_to_ring(out->tx, &s))
 			out->told = s.gen;
 		out->unflushed = tx_flush(out->tx) == -EAGAIN;
-	} else if (out->vacant && now_ns >= out->offer_at_ns) {
-		tx_offer(out->tx, &o, true);
-		out->offer_at_ns = now_ns + out->again_ns;
-		out->again_ns = MIN(2 * out->again_ns, AGAIN_MAX_NS);
+	} else if (out->vacant && hopeless(out, seat, now_ns)) {
+		inherit(out);
+	} else if (out->vacant) {
+		offer_again(out, &o, now_ns);
 	}
 }
 
@@ -172,18 +259,6 @@ static void leave(struct ring_out *out)
 	ring_set_state(ring_of(out), out->pos->k, RING_LEFT);
 	if (out->pos->k + 1 < RING_STAGES)
 		ring_ring(ring_of(out), out->pos->k + 1);
-}
-
-static void look_refused(struct ring_out *out)
-{
-	unsigned k;
-	uint64_t refused = atomic_load_explicit(&seat_of(out, &k)->refused, memory_order_relaxed);
-
-	if (!refused)
-		return;
-	snprintf(out->text, sizeof(out->text), "reader is uid %u, we are %u",
-		 (unsigned)(refused - 1), (unsigned)geteuid());
-	out->why = out->text;
 }
 
 void ring_out_step(struct ring_out *out, uint64_t now_ns, bool look)
@@ -215,14 +290,24 @@ void ring_out_step(struct ring_out *out, uint64_t now_ns, bool look)
 			break;
 		leave(out);
 		out->state = OUT_UNDECIDED;
+		return;
+	case OUT_MOVING:
+		move_on(out, now_ns);
+		return;
 	}
 	if (likely(out->state == OUT_RING))	/* at once: nothing else may ever wake us */
 		tell(out, now_ns);
+	if (unlikely(out->quit) && out->state == OUT_RING && ring_idle(ring_of(out))) {
+		leave(out);
+		stay_stream(out, out->quit);
+	}
 }
 
 uint64_t ring_out_due_ns(const struct ring_out *out)
 {
-	return out->state == OUT_RING && out->vacant ? out->offer_at_ns : 0;
+	bool waits = (out->state == OUT_RING && out->vacant) || out->state == OUT_MOVING;
+
+	return waits ? out->offer_at_ns : 0;
 }
 
 /* --- packets -------------------------------------------------------------- */
@@ -240,12 +325,12 @@ static void count(struct tx *tx, struct frame **f, int n)
 	tx->bytes += bytes;
 }
 
+/* What lies in the ring goes first */
 static void too_long(struct ring_out *out, const struct frame *f)
 {
 	log_notice("%s: a packet of %u bytes does not fit the ring: packets go by stream now",
 		   out->tx->spec, f->len);
-	leave(out);
-	stay_stream(out, "a packet was too long for it");
+	out->quit = "a packet was too long for it";
 }
 
 static int broken(struct ring_out *out)
@@ -282,17 +367,12 @@ static int copy(struct ring_out *out, struct frame **f, int n)
 
 int ring_out_send(struct ring_out *out, struct frame **f, int n)
 {
-	int took = 0;
-
+	if (unlikely(out->state == OUT_MOVING))
+		return 0;
 	if (out->state != OUT_RING)
 		return tx_send(out->tx, f, n);
-	if (out->hosting && !out->filling) {
-		took = copy(out, f, n);
-		if (took < 0 || out->state == OUT_RING)
-			return took;
-		n = tx_send(out->tx, f + took, n - took);
-		return n > 0 ? took + n : took ? took : n;
-	}
+	if (out->hosting && !out->filling)
+		return out->quit ? 0 : copy(out, f, n);
 	count(out->tx, f, n);
 	return n;
 }
@@ -301,6 +381,8 @@ int ring_out_room(struct ring_out *out, struct frame **f, int max)
 {
 	int n;
 
+	if (out->state == OUT_MOVING && out->hosting)
+		return 0;
 	if (out->state != OUT_RING || !out->hosting)
 		return -1;
 	n = ring_reserve(out->pos, f, max);
@@ -333,12 +415,13 @@ int ring_out_flush(struct ring_out *out)
 
 int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
 {
-	bool ring = out->state == OUT_RING;
+	bool ring = out->state == OUT_RING || out->state == OUT_MOVING;
 	int n = 0;
 
 	out->fds = fds;
 	out->nfds = 0;
-	if (ring && blocked && out->hosting && !ring_doze(out->pos, out->ending))
+	if (out->state == OUT_RING && blocked && out->hosting &&
+	    !ring_doze(out->pos, out->ending || out->quit))
 		return -1;
 	if (out->hosting) {	/* the bell: who sits down rings */
 		fds[n++] = (struct pollfd){ .fd = out->host.ring.bell[0], .events = POLLIN };
@@ -384,6 +467,10 @@ int ring_out_end(struct ring_out *out, enum tx_end how)
 	struct ring *r;
 	int err;
 
+	if (out->state == OUT_MOVING && how == TX_LEAVE)
+		uncertain(out->tx, heir_close(&out->heir));
+	else if (out->state == OUT_MOVING && (out->hosting || how != TX_DETACH))
+		return -EAGAIN;
 	if (out->state != OUT_RING)
 		return tx_end(out->tx, how);
 	r = ring_of(out);
@@ -406,6 +493,7 @@ int ring_out_end(struct ring_out *out, enum tx_end how)
 
 void ring_out_close(struct ring_out *out)
 {
+	heir_close(&out->heir);
 	if (out->hosting)
 		host_close(&out->host);
 	tx_close(out->tx);

@@ -21,11 +21,14 @@
  *
  * A pipe's end tells that the process at its other end died, the connection to the
  * head that the head did.  ZeroMQ: a seat that falls vacant is offered again until somebody
- * sits there; its entries wait.
+ * sits there; its entries wait.  Until it is known that nobody will: the new reader said so,
+ * or it takes one offer after the other and sits nowhere.  Then the writer empties the seat
+ * itself, and goes on by stream (ringheir.h).
  */
 #ifndef GW_RINGOUT_H
 #define GW_RINGOUT_H
 
+#include "ringheir.h"
 #include "ringin.h"
 
 enum ring_out_state {
@@ -33,6 +36,7 @@ enum ring_out_state {
 	OUT_UNDECIDED,
 	OUT_OFFERED,
 	OUT_RING,
+	OUT_MOVING,		/* from the ring to the stream: nobody takes the reader's seat */
 };
 
 /**
@@ -42,6 +46,9 @@ enum ring_out_state {
  * @host:	That segment, while @hosting
  * @pos:	Where packets are handed on: the input's, or @own
  * @filling:	The burst at hand lies in frames of ring_out_room()
+ * @quit:	Why to go by stream as soon as the reader has taken what lies in the ring; or NULL
+ * @given:	Offers the stream took since the seat fell vacant
+ * @heard_ns:	Since then somebody takes them who does not sit down; 0: nobody does
  * @ending, @left:	ring_out_end() was called; it told the reader that nothing more comes
  */
 struct ring_out {
@@ -58,11 +65,15 @@ struct ring_out {
 	bool vacant;
 	uint32_t stride;
 	uint32_t told;
+	const char *quit;
+	unsigned given;
+	uint64_t heard_ns;
 	uint64_t offer_at_ns;	/* while the reader's seat is vacant: next time, ... */
 	uint64_t again_ns;	/* ... and how long after that one */
 	struct ring_host host;
 	struct ring_pos *pos;
 	struct ring_pos own;
+	struct ring_heir heir;
 	struct pollfd *fds;
 	int nfds;
 	char text[64];		/* @why, where it names a number */

@@ -426,7 +426,7 @@ static bool wait_for(struct stage *st, struct ring_out *out)
 
 	if (n >= 0 && !sleep_on(st, fds, n))
 		return false;
-	if (out->state == OUT_RING)	/* a reader that comes back is told in mid-burst, too */
+	if (out->state == OUT_RING || out->state == OUT_MOVING)	/* readers change in mid-burst, too */
 		ring_out_step(out, st->now_ns, true);
 	return true;
 }

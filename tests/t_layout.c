@@ -382,7 +382,7 @@ static int abstract_socket(const char *name, struct sockaddr_un *sa, socklen_t *
 static void request(void)
 {
 	static const struct value asked[] = {
-		{ "magic", RING_MAGIC }, { "seat", 3 }, { "nonce", NONCE },
+		{ "magic", RING_MAGIC }, { "seat", 3 }, { "nonce", NONCE }, { "no", 0 },
 	};
 	struct ring_guest g;
 	struct cap_offer o = offer;
@@ -402,6 +402,10 @@ static void request(void)
 	OK(!memcmp(buf + 8, o.nonce, CAP_NONCE), "request: the nonce, all of it");
 	guest_close(&g);
 	close(fd);
+	guest_decline(&o);
+	fd = accept(listener, NULL, NULL);
+	OK(recv(fd, buf, sizeof(buf), 0) == 28 && le32(buf + 24) == 1, "one that takes no ring says 1");
+	close(fd);
 	close(listener);
 }
 
@@ -420,7 +424,7 @@ static int ask(struct ring_host *h, const void *q, int *answer, int fds[32])
 	socklen_t len;
 	int fd = abstract_socket(h->name, &sa, &len), n = 0;
 
-	if (connect(fd, (struct sockaddr *)&sa, len) || send(fd, q, 24, 0) != 24)
+	if (connect(fd, (struct sockaddr *)&sa, len) || send(fd, q, 28, 0) != 28)
 		exit(1);
 	for (struct pollfd p = { .fd = fd, .events = POLLIN }; !poll(&p, 1, 1);)
 		host_serve(h);
@@ -436,7 +440,11 @@ static int ask(struct ring_host *h, const void *q, int *answer, int fds[32])
 
 static void answers(void)
 {
-	struct { uint32_t magic, seat; uint8_t nonce[16]; } q = { RING_MAGIC, 1, { 0 } };
+	struct {
+		uint32_t magic, seat;
+		uint8_t nonce[16];
+		uint32_t no;
+	} q = { .magic = RING_MAGIC, .seat = 1 };
 	struct ring_host h;
 	struct stat st;
 	uint64_t count = 0;
@@ -464,6 +472,9 @@ static void answers(void)
 	}
 	for (int i = 0; i < n; i++)
 		close(fds[i]);
+	q.no = 1;
+	OK(!ask(&h, &q, &answer, fds) && answer == -EPERM &&
+	   h.ring.shm->seat[1].refused == 1ull << 40, "who takes no ring: EPERM, and it is noted");
 	host_close(&h);
 }
 
