@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -357,29 +356,11 @@ static bool sleep_on(struct stage *st, struct pollfd *fds, int n)
 
 /* --- packets -------------------------------------------------------------- */
 
-/*
- * On a ring, who is woken waits until who woke it sleeps: where neighbours share a processor
- * each then works on all there is, and they take turns less often.  Not against a policy
- * that somebody chose.
- */
-static void take_turns(struct stage *st)
-{
-	static const struct sched_param none;
-
-	st->takes_turns = true;
-	if (sched_getscheduler(0) == SCHED_OTHER && sched_setscheduler(0, SCHED_BATCH, &none))
-		log_info("SCHED_BATCH: %m");
-}
-
 /* Rings are offered, entered and left between two bursts */
 static void step_outputs(struct stage *st)
 {
-	for (unsigned t = 0; t < st->ntx; t++) {
+	for (unsigned t = 0; t < st->ntx; t++)
 		ring_out_step(&st->out[t], st->now_ns, st->look);
-		if (unlikely(!st->takes_turns && (st->out[t].state == OUT_RING ||
-						  st->in.state == IN_RING)))
-			take_turns(st);
-	}
 	st->look = false;
 }
 

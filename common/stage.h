@@ -122,7 +122,6 @@ struct stage {
 	bool fills;			/* the source captures into our ring's frames */
 	bool full;			/* ... of which none is free */
 	bool look;
-	bool takes_turns;
 	uint64_t said_by_ns;		/* the start line is due by then */
 	unsigned said_way;
 	char said[192];			/* what it said last */
