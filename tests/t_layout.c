@@ -348,7 +348,7 @@ static const struct cap_offer offer = {
 
 static void offer_and_switch(void)
 {
-	static const struct value offered[] = {
+	const struct value offered[] = {
 		{ "form", OFFER_VERSION }, { "zero", 0 }, { "seat", 3 }, { "magic", 0x474e5257 },
 		{ "version", 1 }, { "layout", offer.layout }, { "frame", offer.frame },
 		{ "dev", offer.dev }, { "ino", offer.ino }, { "nonce", NONCE },
