@@ -61,7 +61,8 @@
 #define RING_MAGIC	0x474e5257u	/* "WRNG" */
 #define RING_VERSION	1u
 #define RING_STAGES	16u		/* the head included */
-#define RING_ENTRIES	1024u		/* frames of a segment: bounds what may queue */
+#define RING_ENTRIES	1024u		/* frames of a live segment: bounds what may queue */
+#define RING_ENTRIES_FILE 4096u		/* nobody waits: processors wake each other less */
 #define RING_STRIDE	10304u		/* bytes a frame: any packet of MTU 9001, with room */
 #define RING_STRIDE_MAX	(1u << 20)
 #define RING_NONCE	16u		/* bytes of a segment's secret */
@@ -254,7 +255,7 @@ void ring_wake(struct ring_pos *p) __attribute__((nonnull));
  */
 static inline bool ring_wake_due(const struct ring_pos *p)
 {
-	return p->done - p->rung >= p->ring->entries / 4;
+	return p->done - p->rung >= MIN(p->ring->entries / 4, 512u);
 }
 
 /**

@@ -76,7 +76,7 @@ static int open_socket(struct ring_host *h)
 	return watch(h, h->listen_fd, ARRAY_SIZE(h->conn));
 }
 
-int host_open(struct ring_host *h, uint32_t stride)
+int host_open(struct ring_host *h, uint32_t entries, uint32_t stride)
 {
 	int err;
 
@@ -84,7 +84,7 @@ int host_open(struct ring_host *h, uint32_t stride)
 	h->fd = h->listen_fd = -1;
 	for (size_t i = 0; i < ARRAY_SIZE(h->conn); i++)
 		h->conn[i].fd = -1;
-	err = ring_create(&h->ring, RING_ENTRIES, stride);
+	err = ring_create(&h->ring, entries, stride);
 	if (err)
 		return err;
 	err = open_socket(h);
@@ -368,7 +368,7 @@ int seat_lock(const struct ring *r, unsigned seat)
 
 int guest_answer(struct ring_guest *g)
 {
-	int fds[RIGHTS], err;
+	int fds[RIGHTS] = { -1 }, err;
 
 	err = take_answer(g, fds);
 	if (err == -EAGAIN)

@@ -45,11 +45,11 @@ struct ring_host {
 
 /**
  * host_open() - Make a segment and listen for those who join
- * @stride:	Bytes a frame
+ * @entries, @stride:	Frames and the bytes of each: ring_create()
  *
  * Return: 0 or -errno
  */
-int host_open(struct ring_host *h, uint32_t stride) __attribute__((nonnull));
+int host_open(struct ring_host *h, uint32_t entries, uint32_t stride) __attribute__((nonnull));
 
 /**
  * host_serve() - Whatever came: connections, requests, ends; never blocks

@@ -40,15 +40,21 @@ void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf
 
 /* --- offer, switch, leave ------------------------------------------------- */
 
+/* Does it head a segment of its own, now or as soon as it is in a ring at all? */
+static bool heads(const struct ring_out *out)
+{
+	return out->hosting || !out->in;
+}
+
 static struct ring *ring_of(struct ring_out *out)
 {
-	return out->hosting ? &out->host.ring : &out->in->guest.ring;
+	return heads(out) ? &out->host.ring : &out->in->guest.ring;
 }
 
 /* The reader's seat */
 static struct ring_seat *seat_of(struct ring_out *out, unsigned *k)
 {
-	*k = out->hosting ? 1 : out->in->guest.seat + 1;
+	*k = heads(out) ? 1 : out->in->guest.seat + 1;
 	return &ring_of(out)->shm->seat[*k];
 }
 
@@ -64,7 +70,7 @@ static bool head(struct ring_out *out)
 
 	if (out->hosting)
 		return true;
-	err = host_open(&out->host, out->stride);
+	err = host_open(&out->host, out->conf->live ? RING_ENTRIES : RING_ENTRIES_FILE, out->stride);
 	if (err) {
 		log_info("%s: no ring: %s", out->tx->spec, strerror(-err));
 		stay_stream(out, "no memory for a ring");
@@ -263,7 +269,7 @@ static void leave(struct ring_out *out)
 
 void ring_out_step(struct ring_out *out, uint64_t now_ns, bool look)
 {
-	bool lost = !out->hosting && out->in && out->in->state != IN_RING;
+	bool lost = !heads(out) && out->in->state != IN_RING;
 	unsigned k;
 
 	if (look && out->hosting)

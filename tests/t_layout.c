@@ -450,7 +450,7 @@ static void answers(void)
 	uint64_t count = 0;
 	int fds[32], answer = 1, n;
 
-	if (host_open(&h, RING_STRIDE))
+	if (host_open(&h, RING_ENTRIES, RING_STRIDE))
 		exit(1);
 	OK(!ask(&h, &q, &answer, fds) && answer == -EPROTO, "another nonce: EPROTO");
 	memcpy(q.nonce, h.nonce, sizeof(q.nonce));

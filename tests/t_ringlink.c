@@ -69,7 +69,7 @@ int main(void)
 	static struct ring_guest a, b;
 	struct cap_offer o;
 
-	if (sodium_init() < 0 || host_open(&h, RING_STRIDE))
+	if (sodium_init() < 0 || host_open(&h, RING_ENTRIES, RING_STRIDE))
 		return 1;
 	OK(!join(&h, &a, 1), "a stage joins");
 	ring_set_state(&a.ring, 1, RING_SEATED);
