@@ -396,6 +396,53 @@ static int last_word(const struct mq_rx *m)
 	return m->aborted ? RX_ABORT : RX_END;
 }
 
+/* Next message, to be parsed */
+static bool msg_next(struct mq_rx *m)
+{
+	if (zmq_msg_recv(&m->msg, m->sock, ZMQ_DONTWAIT) < 0)
+		return false;
+	if (m->last > 0)
+		m->last--;
+	cap_reader_init(&m->reader);
+	m->who = -1;
+	m->at = zmq_msg_data(&m->msg);
+	m->left = zmq_msg_size(&m->msg);
+	if (!m->left)
+		bad_message(m, "empty");
+	return true;
+}
+
+/* A look ahead */
+static bool msg_packets(const struct mq_rx *m)
+{
+	struct cap_reader r = m->reader;
+	uint8_t *at = m->at;
+	size_t left = m->left, used;
+	enum cap_event ev;
+	int n;
+
+	do {
+		ev = cap_burst(&r, at, left, &used, m->frames, 1, &n);
+		at += used;
+		left -= used;
+	} while (!n && left && ev != CAP_MORE && ev != CAP_ERROR);
+	return n;
+}
+
+static bool mq_packets(struct rx *rx)
+{
+	struct mq_rx *m = (struct mq_rx *)rx;
+	struct frame *none[FRAME_BURST];
+
+	while (m->left || msg_next(m)) {
+		if (msg_packets(m))
+			return true;
+		while (m->left && !msg_parse(m, none, 1))
+			m->turned = false;
+	}
+	return false;
+}
+
 static int mq_recv(struct rx *rx, struct frame **f, int max)
 {
 	struct mq_rx *m = (struct mq_rx *)rx;
@@ -412,19 +459,11 @@ static int mq_recv(struct rx *rx, struct frame **f, int max)
 		}
 		if (over(m) || !m->last)
 			return last_word(m);
-		if (zmq_msg_recv(&m->msg, m->sock, ZMQ_DONTWAIT) < 0) {
+		if (!msg_next(m)) {
 			if (errno == EINTR)
 				continue;
 			return m->last > 0 ? last_word(m) : RX_AGAIN;
 		}
-		if (m->last > 0)
-			m->last--;
-		cap_reader_init(&m->reader);
-		m->who = -1;
-		m->at = zmq_msg_data(&m->msg);
-		m->left = zmq_msg_size(&m->msg);
-		if (!m->left)
-			bad_message(m, "empty");
 	}
 }
 
@@ -469,6 +508,7 @@ static const struct rx_ops mq_rx_ops = {
 	.recv = mq_recv,
 	.release = mq_release,
 	.poll = mq_rx_poll,
+	.packets = mq_packets,
 	.stop = mq_rx_stop,
 	.close = mq_rx_close,
 };

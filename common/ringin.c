@@ -200,9 +200,39 @@ static void count(struct ring_in *in, int n)
 	in->rx->upstream_packets[in->who] += (unsigned)(n - __builtin_popcountll(in->pos.dead));
 }
 
-/* Does what lies behind us have to go first? */
+/* Several writers take turns in a stream, not in a ring: our writer follows us there */
+static void give_way(struct ring_in *in)
+{
+	struct ring *r = &in->guest.ring;
+
+	log_notice("%s: several producers without --inputs: packets come by stream now",
+		   in->rx->spec);
+	in->crowded = false;
+	in->never = in->left = in->moved = true;
+	stay_stream(in, "several producers");
+	ring_wake(&in->pos);
+	atomic_store_explicit(&r->shm->seat[in->guest.seat].refused, RING_DECLINED,
+			      memory_order_relaxed);
+}
+
+void ring_in_look(struct ring_in *in)
+{
+	const struct ring *r = &in->guest.ring;
+	unsigned up = in->guest.seat - 1;
+
+	if (in->state != IN_RING || !in->rx->ops->packets || in->stop || in->clearing || in->orphan ||
+	    ring_state(r, up) != RING_SEATED || (up && !seat_held(r, up)))
+		return;		/* they may be our own writer's, or its successor's */
+	in->crowded = in->rx->ops->packets(in->rx) && ring_state(r, up) == RING_SEATED;
+}
+
+/* Does something have to go first? */
 static bool held_up(struct ring_in *in)
 {
+	if (in->crowded && !in->paused) {
+		give_way(in);
+		return true;
+	}
 	if (in->clearing)
 		in->clearing = !clear_behind(in);
 	return in->clearing || in->paused;
@@ -212,7 +242,7 @@ static int recv_ring(struct ring_in *in, struct frame **f, int max)
 {
 	int n = 0;
 
-	if (unlikely(in->clearing || in->paused) && held_up(in))
+	if (unlikely(in->clearing || in->paused || in->crowded) && held_up(in))
 		return RX_AGAIN;
 	if (unlikely(in->stop))
 		max = (int)MIN((uint64_t)max, in->stop_at - in->pos.done);

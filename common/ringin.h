@@ -25,6 +25,7 @@ enum ring_in_state {
  * @fresh:	Who reads our output is none of those a predecessor passed packets to in the
  *		ring: they leave it before we take anything
  * @clearing:	They have not all left yet
+ * @crowded:	Another writer's packets wait in the stream: leave the ring
  * @paused:	The output is on its way from the ring to its stream: nothing is taken
  * @fds:	During a sleep: ours
  */
@@ -44,6 +45,7 @@ struct ring_in {
 	bool fresh;
 	bool clearing;
 	bool paused;
+	bool crowded;
 	bool stop;
 	uint64_t stop_at;	/* entries from here on are a successor's */
 	bool moved;		/* packets come another way now: recv before sleeping */
@@ -71,6 +73,11 @@ int ring_in_recv(struct ring_in *in, struct frame **f, int max) __attribute__((n
  * ring_in_release() - rx_release()
  */
 void ring_in_release(struct ring_in *in, int n) __attribute__((nonnull));
+
+/**
+ * ring_in_look() - Once a second, at any time: does another writer starve meanwhile?
+ */
+void ring_in_look(struct ring_in *in) __attribute__((nonnull));
 
 /**
  * ring_in_stop() - Take no more than what is there

@@ -308,6 +308,7 @@ static void look_around(struct stage *st)
 	if (st->now_ns < st->next_tick_ns)
 		return;
 	st->next_tick_ns = st->now_ns + SECOND;
+	ring_in_look(&st->in);
 	if (st->ops->tick)
 		st->ops->tick(st);
 }

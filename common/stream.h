@@ -89,6 +89,7 @@ struct rx_ops {
 	int (*fill)(struct rx *rx, struct frame **f, int max);	/* NULL: recv only */
 	void (*release)(struct rx *rx, int n);
 	int (*poll)(struct rx *rx, struct pollfd *fds);
+	bool (*packets)(struct rx *rx);	/* are there some? What else is there is read; or NULL */
 	void (*stop)(struct rx *rx);	/* take no more; NULL: nothing to do */
 	void (*close)(struct rx *rx);
 };

@@ -96,9 +96,38 @@ def check(what, c, got, i):
        % what, "%s missing, %d lost" % (missing, lost), c.notes(), out if isinstance(out, str) else out[:20])
 
 
+def two_writers():
+    """Two into one input, which nobody told of them: none of them starves"""
+    decap = Proc("gwdecap", "-i", "ipc://two", "-o", path("two.pcapng"))
+    pipes = [os.pipe() for _ in range(2)]
+    caps = [Proc("gwcap", "--as", name, "-o", "ipc://two", stdin=r) for name, (r, _) in zip("ab", pipes)]
+    for r, _ in pipes:
+        os.close(r)
+    at = 0
+
+    def in_turns():
+        nonlocal at
+        upto = min(at + 2000, len(LIVE) - 40)
+        for _, w in pipes:
+            os.write(w, LIVE[at:upto])
+        at = upto
+        return all("out zmq" in c.stderr() for c in caps) and "several producers" in decap.stderr()
+
+    ok(until(in_turns, 20), "two writers: nobody keeps the ring", *(p.stderr() for p in (*caps, decap)))
+    for a in range(at, len(LIVE) - 40, 4096):
+        for _, w in pipes:
+            os.write(w, LIVE[a:min(a + 4096, len(LIVE) - 40)])
+    ok(until(lambda: os.stat(path("two.pcapng")).st_size > 1.8 * len(LIVE)), "two writers: all of both comes",
+       os.stat(path("two.pcapng")).st_size, *(p.stderr() for p in (*caps, decap)))
+    for p in (*caps, decap):
+        p.signal(signal.SIGKILL)
+        p.wait()
+
+
 no_ring("the reader behind the head with --no-ring", 1, options=["--no-ring"])
 no_ring("one in the middle with --no-ring", 2, options=["--no-ring"], back=True)
 no_ring("the last one with --no-ring", 3, options=["--no-ring"])
 if os.geteuid() == 0:
     no_ring("one in another network namespace", 2, put=["unshare", "-n"])
+two_writers()
 done()
