@@ -759,8 +759,8 @@ struct tx *mq_tx_open(const char *spec, const struct stream_conf *conf)
 	addr_parse(&m->addr, spec, false, conf);
 	m->sock = mq_socket(ZMQ_PUSH, conf);
 	mq_int(m->sock, ZMQ_SNDHWM, conf->hwm, spec);
-	mq_int(m->sock, ZMQ_RECONNECT_IVL, 50, spec);
-	mq_int(m->sock, ZMQ_RECONNECT_IVL_MAX, 200, spec);
+	mq_int(m->sock, ZMQ_RECONNECT_IVL, m->addr.path ? 10 : 50, spec);
+	mq_int(m->sock, ZMQ_RECONNECT_IVL_MAX, m->addr.path ? 50 : 200, spec);
 	m->lock = attach(m->sock, &m->addr, spec, conf);
 	m->fd = mq_fd(m->sock);
 	m->conf = conf;
