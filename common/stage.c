@@ -201,6 +201,9 @@ static void open_rings(struct stage *st)
 void stage_confine(struct stage *st)
 {
 	priv_drop(&st->priv);
+	if (st->live && access(st->run_path, X_OK))
+		log_warn("%s: of no use to us as uid %u, neighbours there cannot be reached",
+			 st->run_path, geteuid());
 	st->stats.page->uid = geteuid();
 	if (st->conf.print)
 		st->print_to = is_kind(st->tx[0]->kind, "none") ? stdout : stderr;

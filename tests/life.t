@@ -456,6 +456,12 @@ def test_live_across_zmq():
 def test_privileges():
     if os.geteuid() != 0:
         return
+    os.mkdir(path("run-root"), 0o700)
+    p = Proc("gwdecap", "-i", "ipc://x", "-o", path("x.pcapng"), env=dict(os.environ, GW_RUN=path("run-root")))
+    ok(until(lambda: "run-root: of no use to us as uid" in p.stderr()),
+       "a run folder that a stage cannot enter is warned of", p.stderr())
+    p.signal(signal.SIGKILL)
+    p.wait()
     for user, options in (("nobody", []), ("daemon", ["--user", "daemon"])):
         above = path("run-" + user)
         os.environ["GW_RUN"] = os.path.join(above, "chain")
