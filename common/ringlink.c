@@ -46,6 +46,28 @@ static uid_t peer_uid(int fd)
 	return cred.uid;
 }
 
+/* In a user namespace every user that is not mapped looks like the overflow uid */
+static bool looks_like_many(uid_t uid)
+{
+	FILE *over = fopen("/proc/sys/kernel/overflowuid", "re");
+	FILE *map = fopen("/proc/self/uid_map", "re");
+	unsigned long overflow, first, outside, count;
+	bool many = !over || fscanf(over, "%lu", &overflow) != 1 || uid == overflow;
+
+	if (many && map && fscanf(map, "%lu %lu %lu", &first, &outside, &count) == 3)
+		many = first || outside || count != UINT32_MAX;
+	if (over)
+		fclose(over);
+	if (map)
+		fclose(map);
+	return many;
+}
+
+static bool same_user(uid_t uid)
+{
+	return uid == geteuid() && !looks_like_many(uid);
+}
+
 /* --- the head ------------------------------------------------------------- */
 
 static int watch(struct ring_host *h, int fd, uint64_t tag)
@@ -139,7 +161,7 @@ static int judge(struct ring_host *h, int fd, const struct request *q)
 	if (q->magic != RING_MAGIC || sodium_memcmp(q->nonce, h->nonce, sizeof(h->nonce)) ||
 	    !q->seat || q->seat >= RING_STAGES)
 		return -EPROTO;
-	if (uid == geteuid() && !q->no)
+	if (!q->no && same_user(uid))
 		return 0;
 	why = q->no ? RING_DECLINED : 1 + (uint64_t)uid;
 	atomic_store_explicit(&h->ring.shm->seat[q->seat].refused, why, memory_order_relaxed);
@@ -303,8 +325,9 @@ int guest_ask(struct ring_guest *g, const struct cap_offer *o)
 		return refuse(g, g->fd, g->fd == -ECONNREFUSED ?
 			      "in another network namespace, or gone" : strerror(-g->fd));
 	uid = peer_uid(g->fd);
-	if (uid != geteuid()) {
-		snprintf(why, sizeof(why), "writer is uid %u, we are %u", uid, geteuid());
+	if (!same_user(uid)) {
+		snprintf(why, sizeof(why), uid == geteuid() ? "uid %u may be several users" :
+			 "writer is uid %u, we are %u", uid, geteuid());
 		/* It hears of it, too: asking says who we are */
 		memcpy(q.nonce, o->nonce, sizeof(q.nonce));
 		(void)!send(g->fd, &q, sizeof(q), MSG_NOSIGNAL);
