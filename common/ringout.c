@@ -460,10 +460,7 @@ bool ring_out_rise(struct ring_out *out)
 	out->nfds = 0;
 	if (out->hosting)
 		ring_rise(&out->own, rang);
-	if (gone)
-		log_error("%s: the reader closed it",
-			  strcmp(out->tx->spec, "-") ? out->tx->spec : "stdout");
-	return !gone;
+	return !gone;	/* ending the stream will say so */
 }
 
 /* --- the end -------------------------------------------------------------- */

@@ -127,7 +127,7 @@ int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked) __attr
 /**
  * ring_out_rise() - Awake again
  *
- * Return: false: the reader closed a pipe; logged
+ * Return: false: the reader closed a pipe
  */
 bool ring_out_rise(struct ring_out *out) __attribute__((nonnull));
 

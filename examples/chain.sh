@@ -32,6 +32,7 @@ keep() { # first|later COMMAND...
 	# makes a stage leave at once.
 	trap '[ -n "$stop" ] || { stop=yes; [ $kind = later ] || kill $pid 2>/dev/null; } || :' TERM
 	trap '[ -n "$stop" ] || { stop=yes; kill $pid 2>/dev/null; } || :' USR1
+	trap : INT	# Ctrl-C reaches us as well: we are told to stop in order
 	while [ -z "$stop" ]; do
 		setsid "$@" &
 		pid=$!

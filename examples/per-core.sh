@@ -18,7 +18,11 @@
 set -eu
 [ $# -ge 2 ] || { echo "usage: $0 IFACE FILTER.rules [PEER [CPUS]]" >&2; exit 2; }
 iface=$1 filter=$2 peer=${3:-auto}
-list=${4:-$(taskset -pc $$ | sed 's/.*: *//')}
+ip link show dev "$iface" >/dev/null || exit 2
+# What taskset takes, as it prints it: numbers and ranges
+# shellcheck disable=SC2016 # expanded by the inner shell
+list=$(taskset -c "${4:-$(taskset -pc $$ | sed 's/.*: *//')}" sh -c 'taskset -pc $$') || exit 2
+list=${list##*: }
 
 cpus=()
 for range in ${list//,/ }; do
@@ -81,6 +85,7 @@ chain='
 # A chain over and over, until SIGTERM; not if it is configured wrong (status 2)
 keep() { # CPU
 	local pid='' stop='' rc
+	trap : INT	# Ctrl-C reaches us as well: we are told to stop by SIGTERM, in order
 	trap 'stop=yes; kill -- "-$pid" 2>/dev/null || kill "$pid" 2>/dev/null || :' TERM
 	while [ -z "$stop" ]; do
 		setsid taskset -c "$1" bash -c "$chain" chain "cpu$1" "$iface" "$filter" "$peer" \
