@@ -57,6 +57,14 @@ static size_t wclose(uint8_t *start, uint8_t *p)
 	return total;
 }
 
+/* The same, after names: zeros up to a multiple of four */
+static size_t wclose_names(uint8_t *start, uint8_t *p)
+{
+	while ((p - start) % 4)
+		*p++ = 0;
+	return wclose(start, p);
+}
+
 static uint8_t *wname(uint8_t *p, const char *name)
 {
 	size_t len = strnlen(name, CAP_NAME_MAX - 1);
@@ -68,7 +76,7 @@ static uint8_t *wname(uint8_t *p, const char *name)
 
 static size_t write_hello(uint8_t *start, const struct cap_hello *h)
 {
-	uint8_t *p = w32(start, BLOCK_HELLO) + 4, *body = p;
+	uint8_t *p = w32(start, BLOCK_HELLO) + 4;
 
 	p = w16(p, HELLO_VERSION);
 	p = w16(p, (uint16_t)((h->live ? HELLO_LIVE : 0) | (h->ring ? HELLO_RING : 0)));
@@ -81,9 +89,7 @@ static size_t write_hello(uint8_t *start, const struct cap_hello *h)
 	p = wname(p, h->chain);
 	p = wname(p, h->prog);
 	p = wname(p, h->as);
-	while ((p - body) % 4)
-		*p++ = 0;
-	return wclose(start, p);
+	return wclose_names(start, p);
 }
 
 size_t cap_write_header(struct cap_writer *w, uint8_t *start, const struct cap_hello *hello)
@@ -215,7 +221,7 @@ size_t cap_write_end(struct cap_writer *w, uint8_t *start, uint64_t total, bool 
 
 size_t cap_write_offer(uint8_t *start, const struct cap_offer *o)
 {
-	uint8_t *p = w32(start, BLOCK_OFFER) + 4, *body = p;
+	uint8_t *p = w32(start, BLOCK_OFFER) + 4;
 
 	p = w16(p, OFFER_VERSION);
 	p = w16(p, 0);
@@ -228,9 +234,7 @@ size_t cap_write_offer(uint8_t *start, const struct cap_offer *o)
 	p = w64(p, o->ino);
 	memcpy(p, o->nonce, sizeof(o->nonce));
 	p = wname(p + sizeof(o->nonce), o->path);
-	while ((p - body) % 4)
-		*p++ = 0;
-	return wclose(start, p);
+	return wclose_names(start, p);
 }
 
 size_t cap_write_switch(uint8_t *start, const struct cap_switch *s)
