@@ -24,15 +24,6 @@
 #define FRAME_MAX	9023u		/* MTU 9001 and an Ethernet header with two tags */
 #define SLOTS		1728u		/* as many as gwcap's buffer has */
 
-static void swap(uint8_t *a, uint8_t *b, size_t n)
-{
-	uint8_t tmp[6];
-
-	memcpy(tmp, a, n);
-	memcpy(a, b, n);
-	memcpy(b, tmp, n);
-}
-
 static bool is_geneve(const uint8_t *p, uint32_t len)
 {
 	return len >= GENEVE_AT + GENEVE_HDR_LEN && be16(p + 12) == 0x0800 &&
@@ -50,8 +41,8 @@ static void reflect(struct port *port)
 
 		if (!rx[i].for_us || !is_geneve(p, rx[i].len))
 			continue;
-		swap(p, p + 6, 6);
-		swap(p + ETH_LEN + 12, p + ETH_LEN + 16, 4);
+		swap_bytes(p, p + 6, 6);
+		swap_bytes(p + ETH_LEN + 12, p + ETH_LEN + 16, 4);
 		out[m++] = (struct iovec){ p, rx[i].len };
 	}
 	if (m)

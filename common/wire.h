@@ -89,6 +89,16 @@ static inline void put64(void *p, uint64_t v)
 	memcpy(p, &v, sizeof(v));
 }
 
+/* Two places of up to 16 bytes that do not overlap change places */
+static inline void swap_bytes(uint8_t *a, uint8_t *b, size_t len)
+{
+	uint8_t tmp[16];
+
+	memcpy(tmp, a, len);
+	memcpy(a, b, len);
+	memcpy(b, tmp, len);
+}
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
 	       "loads and stores here swap: a big-endian port starts in wire.h");
 

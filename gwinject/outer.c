@@ -64,26 +64,17 @@ enum reason outer_parse(struct outer *o, struct frame *f)
 	return REASON_NONE;
 }
 
-static inline void swap(uint8_t *a, uint8_t *b, size_t len)
-{
-	uint8_t t[16];
-
-	memcpy(t, a, len);
-	memcpy(a, b, len);
-	memcpy(b, t, len);
-}
-
 static void turn(const struct outer *o, uint8_t *encap, uint32_t linktype)
 {
 	uint8_t *ip = encap + o->l3;
 
 	if (linktype == LINKTYPE_ETHERNET)
-		swap(encap, encap + 6, 6);
+		swap_bytes(encap, encap + 6, 6);
 	if (o->version == 4) {
-		swap(ip + 12, ip + 16, 4);
+		swap_bytes(ip + 12, ip + 16, 4);
 	} else {
 		ip[7] = TTL;
-		swap(ip + 8, ip + 24, 16);
+		swap_bytes(ip + 8, ip + 24, 16);
 	}
 }
 

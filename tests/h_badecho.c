@@ -191,15 +191,6 @@ static void grow(size_t at, size_t n)
 	len += n;
 }
 
-static void swap(uint8_t *a, uint8_t *b, size_t n)
-{
-	uint8_t tmp[16];
-
-	memcpy(tmp, a, n);
-	memcpy(a, b, n);
-	memcpy(b, tmp, n);
-}
-
 static void edit_inner(size_t at, uint8_t flip)
 {
 	bool right = csum_l4_ok(&pk, in);
@@ -216,9 +207,9 @@ static void turn_inner(void)
 {
 	unsigned n = pk.version == 4 ? 4 : 16, at = pk.version == 4 ? 12 : 8;
 
-	swap(in + at, in + at + n, n);
+	swap_bytes(in + at, in + at + n, n);
 	if (pk.flags & PKT_L4 && (pk.proto == 6 || pk.proto == 17))
-		swap(in + pk.l4, in + pk.l4 + 2, 2);
+		swap_bytes(in + pk.l4, in + pk.l4 + 2, 2);
 }
 
 static void udp_sum(void)
@@ -260,8 +251,8 @@ enum kind { DROP, HANG, RAW, EDIT };
 /* X(symbol, name, kind, condition, edit) */
 #define FAULTS(X) \
 	X(answers, "answers", DROP, true, ) \
-	X(addr, "outer-addr-swap", EDIT, ANY, swap(ip + 12, ip + 16, 4)) \
-	X(ports, "udp-ports-kept", EDIT, ANY, swap(udp, udp + 2, 2)) \
+	X(addr, "outer-addr-swap", EDIT, ANY, swap_bytes(ip + 12, ip + 16, 4)) \
+	X(ports, "udp-ports-kept", EDIT, ANY, swap_bytes(udp, udp + 2, 2)) \
 	X(mac, "mac-swap", EDIT, ANY, frame[11] ^= 1) \
 	X(outer_v, "outer-ipv4", EDIT, ANY, (ip[0] ^= 0x10, fix = false)) \
 	X(outer_opt, "outer-options-none", EDIT, ANY &&len < 8900, \
@@ -286,7 +277,7 @@ enum kind { DROP, HANG, RAW, EDIT };
 	X(options, "options-verbatim", EDIT, ANY &&g[0] >= 8 && be32(g + 20) == 0x01080202, \
 	  g[24] ^= 1) \
 	X(order_kept, "option-order-kept", EDIT, ANY &&g[0] == 8 && be32(g + 20) == 0x01080202, \
-	  swap(g + 8, g + 20, 12)) \
+	  swap_bytes(g + 8, g + 20, 12)) \
 	X(attach, "attachment", EDIT, be32(g + 20) == 0x01080202, memset(g + 24, 0, 8)) \
 	X(opt_order, "option-order", DROP, be16(g + 8) == 0x0108 && g[10] != 1, ) \
 	X(unknown_i, "unknown-option-ignored", DROP, opt(0x0fff) || g[0] == 8 + 3, ) \
@@ -479,8 +470,8 @@ static void reflect(const struct fault *f)
 	if (!(hit && f->kind == RAW) &&
 	    encap_parse(&e, frame, len, LINKTYPE_ETHERNET) != REASON_NONE)
 		return;
-	swap(frame, frame + 6, 6);
-	swap(ip + 12, ip + 16, 4);
+	swap_bytes(frame, frame + 6, 6);
+	swap_bytes(ip + 12, ip + 16, 4);
 	fix = hit && f->kind == EDIT;
 	if (hit && f->kind == EDIT)
 		f->edit();

@@ -23,15 +23,6 @@
 
 static uint8_t frame[FRAME_MAX];
 
-static void swap(uint8_t *a, uint8_t *b, size_t n)
-{
-	uint8_t tmp[16];
-
-	memcpy(tmp, a, n);
-	memcpy(a, b, n);
-	memcpy(b, tmp, n);
-}
-
 /* Make the outer lengths and checksum those of an inner packet of @len bytes */
 static size_t set_length(struct encap *e, uint32_t len)
 {
@@ -71,7 +62,7 @@ static size_t reject(struct encap *e)
 	uint16_t sum;
 
 	memmove(icmp + 8, ip, 28);		/* quoted: header and 8 bytes */
-	swap(ip + 12, ip + 16, 4);
+	swap_bytes(ip + 12, ip + 16, 4);
 	ip[9] = IPPROTO_ICMP;
 	put16(ip + 2, 20 + 8 + 28);
 	csum_ipv4(ip);
@@ -87,9 +78,9 @@ static size_t plant(const char *fault, struct encap *e)
 	uint8_t *ip = frame + e->l3, *udp = frame + e->udp, *g = frame + e->geneve;
 
 	if (!strcmp(fault, "outer-address"))
-		swap(ip + 12, ip + 16, 4);
+		swap_bytes(ip + 12, ip + 16, 4);
 	else if (!strcmp(fault, "outer-port"))
-		swap(udp, udp + 2, 2);
+		swap_bytes(udp, udp + 2, 2);
 	else if (!strcmp(fault, "outer-checksum"))
 		ip[10] ^= 1;
 	else if (!strcmp(fault, "outer-length"))
@@ -129,8 +120,8 @@ static void reflect(int fd, size_t len, const char *fault)
 
 	if (encap_parse(&e, frame, len, LINKTYPE_ETHERNET))
 		return;
-	swap(frame, frame + 6, 6);
-	swap(frame + e.l3 + 12, frame + e.l3 + 16, 4);
+	swap_bytes(frame, frame + 6, 6);
+	swap_bytes(frame + e.l3 + 12, frame + e.l3 + 16, 4);
 	len = fault ? plant(fault, &e) : e.end;
 	(void)!send(fd, frame, len, 0);
 }
