@@ -292,21 +292,27 @@ static int knock(const struct cap_offer *o)
 	return err;
 }
 
+/* Show the nonce, and say what for; false with errno */
+static bool say(int fd, const struct cap_offer *o, bool no)
+{
+	struct request q = { .magic = RING_MAGIC, .seat = o->seat, .no = no };
+
+	memcpy(q.nonce, o->nonce, sizeof(q.nonce));
+	return send(fd, &q, sizeof(q), MSG_NOSIGNAL) == sizeof(q);
+}
+
 void guest_decline(const struct cap_offer *o)
 {
-	struct request q = { .magic = RING_MAGIC, .seat = o->seat, .no = 1 };
 	int fd = knock(o);
 
 	if (fd < 0)
 		return;
-	memcpy(q.nonce, o->nonce, sizeof(q.nonce));
-	(void)!send(fd, &q, sizeof(q), MSG_NOSIGNAL);
+	(void)say(fd, o, true);
 	close(fd);
 }
 
 int guest_ask(struct ring_guest *g, const struct cap_offer *o)
 {
-	struct request q = { .magic = RING_MAGIC, .seat = o->seat };
 	char why[64];
 	uid_t uid;
 
@@ -329,12 +335,10 @@ int guest_ask(struct ring_guest *g, const struct cap_offer *o)
 		snprintf(why, sizeof(why), uid == geteuid() ? "uid %u may be several users" :
 			 "writer is uid %u, we are %u", uid, geteuid());
 		/* It hears of it, too: asking says who we are */
-		memcpy(q.nonce, o->nonce, sizeof(q.nonce));
-		(void)!send(g->fd, &q, sizeof(q), MSG_NOSIGNAL);
+		(void)say(g->fd, o, false);
 		return refuse(g, -EPERM, why);
 	}
-	memcpy(q.nonce, o->nonce, sizeof(q.nonce));
-	if (send(g->fd, &q, sizeof(q), MSG_NOSIGNAL) != sizeof(q))
+	if (!say(g->fd, o, false))
 		return refuse(g, -errno, strerror(errno));
 	return 0;
 }
