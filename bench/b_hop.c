@@ -51,8 +51,7 @@ static void pass(struct ring *r, unsigned k, int result)
 			continue;
 		}
 		ring_put(&p);
-		if (ring_wake_due(&p))
-			ring_wake(&p);
+		ring_nudge(&p);
 	}
 	ring_wake(&p);
 	ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
@@ -75,8 +74,7 @@ static void feed(struct ring_pos *p)
 			if (!frame_set(f[i], packet, sizeof(packet)))
 				die("a packet that does not fit");
 		ring_publish(p, n);
-		if (ring_wake_due(p))
-			ring_wake(p);
+		ring_nudge(p);
 	}
 	ring_wake(p);
 }

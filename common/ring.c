@@ -284,7 +284,7 @@ void ring_extend(struct ring_pos *p)
 	ring_wake(p);	/* the head: from here on it is the next stage that we wake */
 	atomic_store_explicit(&next->taken, p->done, memory_order_relaxed);
 	atomic_store_explicit(&next->done, p->done, memory_order_relaxed);
-	/* Release: its cursors; pairs with the head's acquire in room(). */
+	/* Release: its cursors; pairs with the head's acquire in look_free(). */
 	atomic_store_explicit(&p->ring->shm->last, p->k + 1, memory_order_release);
 }
 

@@ -259,6 +259,15 @@ static inline bool ring_wake_due(const struct ring_pos *p)
 }
 
 /**
+ * ring_nudge() - ring_wake(), once so much moved
+ */
+static inline void ring_nudge(struct ring_pos *p)
+{
+	if (ring_wake_due(p))
+		ring_wake(p);
+}
+
+/**
  * ring_doze() - About to sleep: say so, and look once more
  * @all:	The head waits until the ring is empty, else until half of it is: a stage that
  *		filled it is not woken for a single frame
@@ -308,6 +317,16 @@ static inline void ring_set_state(struct ring *r, unsigned k, enum ring_state s)
 {
 	/* Release: pairs with ring_state(). */
 	atomic_store_explicit(&r->shm->seat[k].state, (uint32_t)s, memory_order_release);
+}
+
+/**
+ * ring_leave() - Nothing comes beyond what stage @k has done: the stage behind is told
+ */
+static inline void ring_leave(struct ring *r, unsigned k)
+{
+	ring_set_state(r, k, RING_LEFT);
+	if (k + 1 < RING_STAGES)
+		ring_ring(r, k + 1);
 }
 
 #endif /* GW_RING_H */

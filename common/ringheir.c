@@ -74,9 +74,7 @@ int heir_send(struct ring_heir *h, struct tx *tx, uint64_t *lost)
 	if (n)			/* it cannot be read, or not be sent, and will never be */
 		*lost += waiting(h);
 	h->emptied = true;
-	ring_set_state(h->pos.ring, h->pos.k, RING_LEFT);
-	if (h->pos.k + 1 < RING_STAGES)
-		ring_ring(h->pos.ring, h->pos.k + 1);
+	ring_leave(h->pos.ring, h->pos.k);
 	return 0;
 }
 

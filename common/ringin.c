@@ -7,7 +7,7 @@
 
 static bool by_pipe(const struct ring_in *in)
 {
-	return !strcmp(in->rx->kind, "stream");
+	return kind_is_pipe(in->rx->kind);
 }
 
 void ring_in_open(struct ring_in *in, struct rx *rx, const struct stream_conf *conf,
@@ -19,7 +19,7 @@ void ring_in_open(struct ring_in *in, struct rx *rx, const struct stream_conf *c
 	in->why = why;
 	in->never = why;
 	guest_init(&in->guest);
-	if (!why && !by_pipe(in) && strcmp(rx->kind, "zmq"))
+	if (!why && !kind_has_neighbour(rx->kind))
 		in->why = "no neighbour";
 	else if (!why && conf->inputs > 1)
 		in->why = "--inputs";
@@ -144,10 +144,8 @@ static int enter(struct ring_in *in)
 	in->recovered += ring_recover(&in->pos);
 	ring_call(&in->pos);
 	in->clearing = in->fresh && !clear_behind(in);
-	if (in->clearing) {
-		ring_set_state(&in->guest.ring, in->guest.seat, RING_LEFT);
-		ring_ring(&in->guest.ring, in->guest.seat + 1);
-	}
+	if (in->clearing)
+		ring_leave(&in->guest.ring, in->guest.seat);
 	in->state = IN_RING;
 	in->why = "";
 	in->nonce = 0;
@@ -292,8 +290,7 @@ void ring_in_release(struct ring_in *in, int n)
 		return;
 	}
 	ring_put(&in->pos);
-	if (ring_wake_due(&in->pos))
-		ring_wake(&in->pos);
+	ring_nudge(&in->pos);
 }
 
 void ring_in_stop(struct ring_in *in)

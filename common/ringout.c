@@ -16,7 +16,7 @@
 
 static bool by_pipe(const struct ring_out *out)
 {
-	return !strcmp(out->tx->kind, "stream");
+	return kind_is_pipe(out->tx->kind);
 }
 
 void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf,
@@ -28,7 +28,7 @@ void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf
 	out->in = in;
 	out->why = why;
 	out->stride = MAX(RING_STRIDE, FRAME_FRONT + FRAME_HEADROOM + longest);
-	if (!why && (!tx->ops->offer || (!by_pipe(out) && strcmp(tx->kind, "zmq"))))
+	if (!why && (!tx->ops->offer || !kind_has_neighbour(tx->kind)))
 		out->why = "no neighbour";
 	else if (!why && !strncmp(tx->spec, "bind+", 5))
 		out->why = "several readers may come";
@@ -262,9 +262,7 @@ static void tell(struct ring_out *out, uint64_t now_ns)
 static void leave(struct ring_out *out)
 {
 	ring_wake(out->pos);
-	ring_set_state(ring_of(out), out->pos->k, RING_LEFT);
-	if (out->pos->k + 1 < RING_STAGES)
-		ring_ring(ring_of(out), out->pos->k + 1);
+	ring_leave(ring_of(out), out->pos->k);
 }
 
 void ring_out_step(struct ring_out *out, uint64_t now_ns, bool look)
@@ -366,8 +364,7 @@ static int copy(struct ring_out *out, struct frame **f, int n)
 	}
 	ring_publish(out->pos, used);
 	count(out->tx, f, i);
-	if (ring_wake_due(out->pos))
-		ring_wake(out->pos);
+	ring_nudge(out->pos);
 	return i;
 }
 
@@ -402,8 +399,7 @@ void ring_out_fill_done(struct ring_out *out, int n)
 {
 	out->filling = false;
 	ring_publish(out->pos, n);
-	if (ring_wake_due(out->pos))
-		ring_wake(out->pos);
+	ring_nudge(out->pos);
 }
 
 int ring_out_flush(struct ring_out *out)
@@ -447,6 +443,7 @@ int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
 bool ring_out_rise(struct ring_out *out)
 {
 	bool gone = false, rang = false;
+
 	if (out->unflushed)
 		ring_out_flush(out);
 	for (int i = 0; i < out->nfds; i++) {

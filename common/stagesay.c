@@ -7,7 +7,7 @@
 /* Where packets come from or go to, and why not by a ring; false: not decided yet */
 static bool way(char *out, size_t size, bool ring, const char *kind, const char *why)
 {
-	bool neighbour = is_kind(kind, "stream") || is_kind(kind, "zmq");
+	bool neighbour = kind_has_neighbour(kind);
 	bool told = !ring && neighbour && why && *why;
 
 	snprintf(out, size, "%s%s%s%s", ring ? "ring" : kind, told ? " (" : "", told ? why : "",

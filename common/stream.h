@@ -24,6 +24,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "capfile.h"
 #include "frame.h"
@@ -41,6 +42,22 @@ enum rx_state {
 	RX_LEFT		= -4,	/* told to stop, and more would come: a successor's */
 	RX_SWITCH	= -5,	/* what follows comes through the ring: rx->to_ring */
 };
+
+/**
+ * kind_is_pipe() - Of a struct rx or tx: a shell pipe, a fifo
+ */
+static inline bool kind_is_pipe(const char *kind)
+{
+	return !strcmp(kind, "stream");
+}
+
+/**
+ * kind_has_neighbour() - Is a stage likely at the other end?
+ */
+static inline bool kind_has_neighbour(const char *kind)
+{
+	return kind_is_pipe(kind) || !strcmp(kind, "zmq");
+}
 
 /**
  * struct rx - One input
