@@ -138,7 +138,7 @@ static size_t build(uint8_t *p, enum mix mix)
 
 static void build_all(enum mix mix)
 {
-	const size_t stride = FRAME_FRONT + ROOM;
+	const size_t stride = FRAME_SHARED + ROOM;
 
 	if (kept[mix])
 		return;
@@ -156,18 +156,20 @@ static void build_all(enum mix mix)
 		f->endpoint = 1 + roll(2000);
 		if (!frame_set(f, data, len) || frame_parse(f))
 			die("frame");
-		memcpy(kept[mix] + i * stride, f, FRAME_FRONT + FRAME_HEADROOM + len);
+		memcpy(kept[mix] + i * stride, f, FRAME_SHARED);
+		memcpy(kept[mix] + i * stride + FRAME_SHARED, f->buf, FRAME_HEADROOM + len);
 	}
 }
 
 static void restore(enum mix mix)
 {
-	const size_t stride = FRAME_FRONT + ROOM;
+	const size_t stride = FRAME_SHARED + ROOM;
 
 	for (unsigned i = 0; i < PACKETS; i++) {
-		const struct frame *k = (const struct frame *)(const void *)(kept[mix] + i * stride);
+		const uint8_t *k = kept[mix] + i * stride;
 
-		memcpy(pool[i], k, FRAME_FRONT + FRAME_HEADROOM + k->len);
+		memcpy(pool[i], k, FRAME_SHARED);
+		memcpy(pool[i]->buf, k + FRAME_SHARED, FRAME_HEADROOM + pool[i]->len);
 	}
 }
 

@@ -51,7 +51,7 @@ struct cap_hello {
  * struct cap_offer - A ring that the reader of this stream may join: ring.h
  * @seat:	The one that is the reader's
  * @magic, @version, @layout, @frame:	RING_MAGIC, RING_VERSION, sizeof(struct ring_shm),
- *		sizeof(struct frame)
+ *		FRAME_SHARED
  * @dev, @ino:	Of the pipe written to: who reads another one is not meant; 0: ZeroMQ
  * @nonce:	To be shown at the head's socket
  * @path:	That socket's name in the abstract namespace, without the NUL in front

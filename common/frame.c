@@ -11,22 +11,25 @@
  * share a few sets of the L1 cache. */
 #define STRIDE_ALIGN	64u
 
-_Static_assert(sizeof(struct frame) + sizeof(uint32_t) <= FRAME_FRONT, "and the version word");
+/* Descriptor and version word, before a buffer in a pool */
+#define FRONT		192u
+
+_Static_assert(sizeof(struct frame) + sizeof(uint32_t) <= FRONT, "and the version word");
 
 #ifdef FRAME_GUARDED
 /* Of [off, off + len) what lies in the own buffer */
 static void open_up(struct frame *f, int64_t off, size_t len)
 {
-	int64_t end = MIN(off + (int64_t)len, f->buf_off + f->room);
+	int64_t end = MIN(off + (int64_t)len, (int64_t)f->room);
 
-	off = MAX(off, f->buf_off);
+	off = MAX(off, 0);
 	if (off < end)
 		__asan_unpoison_memory_region(frame_at(f, off), (size_t)(end - off));
 }
 
 void frame_guard(struct frame *f, size_t head, size_t tail)
 {
-	__asan_poison_memory_region(frame_buf(f), f->room);
+	__asan_poison_memory_region(f->buf, f->room);
 	open_up(f, f->off - (int64_t)head, head + f->len + tail);
 	if (f->encap_len)
 		open_up(f, f->encap_off, f->encap_len);
@@ -36,7 +39,7 @@ void frame_guard(struct frame *f, size_t head, size_t tail)
 
 void frame_unguard(struct frame *f)
 {
-	open_up(f, f->buf_off, f->room);
+	open_up(f, 0, f->room);
 }
 #endif
 
@@ -56,13 +59,13 @@ static bool own_layout(const struct frame *f, size_t len, size_t tail, size_t *a
 static void own_aux(struct frame *f, size_t aux)
 {
 	if (f->opt_len) {
-		memmove(frame_buf(f) + aux, frame_at(f, f->opt_off), f->opt_len);
-		f->opt_off = frame_rel(f, frame_buf(f) + aux);
+		memmove(f->buf + aux, frame_at(f, f->opt_off), f->opt_len);
+		f->opt_off = (int64_t)aux;
 		aux += f->opt_len;
 	}
 	if (f->encap_len) {
-		memmove(frame_buf(f) + aux, frame_encap(f), f->encap_len);
-		f->encap_off = frame_rel(f, frame_buf(f) + aux);
+		memmove(f->buf + aux, frame_encap(f), f->encap_len);
+		f->encap_off = (int64_t)aux;
 	}
 }
 
@@ -78,8 +81,8 @@ bool frame_own(struct frame *f, size_t tail)
 	/* The encapsulation may lie in the headroom the packet moves into */
 	memcpy(hold, frame_encap(f), f->encap_len);
 	f->encap_off = frame_rel(f, hold);
-	memmove(frame_buf(f) + FRAME_HEADROOM, frame_data(f), f->len);
-	f->off = frame_rel(f, frame_buf(f) + FRAME_HEADROOM);
+	memmove(f->buf + FRAME_HEADROOM, frame_data(f), f->len);
+	f->off = (int64_t)FRAME_HEADROOM;
 	own_aux(f, aux);
 	frame_guard(f, FRAME_HEADROOM, tail);
 	return true;
@@ -95,7 +98,7 @@ bool frame_grow(struct frame *f, size_t tail)
 {
 	int64_t end = f->off + f->len, grown = end + (int64_t)tail;
 
-	if (f->off < f->buf_off || grown > f->buf_off + f->room ||
+	if (f->off < 0 || grown > (int64_t)f->room ||
 	    !apart(f->encap_off, f->encap_len, end, grown) ||
 	    !apart(f->opt_off, f->opt_len, end, grown))
 		return frame_own(f, tail);
@@ -113,8 +116,8 @@ bool frame_set(struct frame *f, const void *data, size_t len)
 	frame_touch(f);
 	frame_unguard(f);
 	own_aux(f, aux);
-	memmove(frame_buf(f) + FRAME_HEADROOM, data, len);
-	f->off = frame_rel(f, frame_buf(f) + FRAME_HEADROOM);
+	memmove(f->buf + FRAME_HEADROOM, data, len);
+	f->off = (int64_t)FRAME_HEADROOM;
 	f->len = f->orig_len = (uint32_t)len;
 	f->pkt.flags = 0;
 	frame_guard(f, 0, 0);
@@ -126,18 +129,14 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 	bool front = from->encap_len && from->encap_off + from->encap_len == from->off;
 	size_t head = FRAME_HEADROOM + (front ? from->encap_len : 0u);
 	size_t aux = from->opt_len + (front ? 0u : from->encap_len);
-	uint8_t *buf = frame_buf(to), *back;
-	int64_t buf_off = to->buf_off;
-	uint32_t room = to->room;
+	uint8_t *buf = to->buf, *back;
 
-	if (head + from->len + tail + aux > room)
+	if (head + from->len + tail + aux > to->room)
 		return false;
 	frame_touch(to);
 	frame_unguard(to);
-	*to = *from;
-	to->buf_off = buf_off;
-	to->room = room;
-	to->off = frame_rel(to, buf + head);
+	memcpy(to, from, FRAME_SHARED);
+	to->off = (int64_t)head;
 	memcpy(buf + head - (front ? from->encap_len : 0u),
 	       front ? frame_encap(from) : frame_data(from),
 	       from->len + (front ? from->encap_len : 0u));
@@ -146,7 +145,7 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 		frame_guard(to, 0, tail);
 		return true;
 	}
-	back = buf + room - aux;
+	back = buf + to->room - aux;
 	if (from->opt_len)
 		memcpy(back, frame_at(from, from->opt_off), from->opt_len);
 	to->opt_off = frame_rel(to, back);
@@ -160,7 +159,7 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 
 struct frame **frame_pool_new(unsigned n, size_t room)
 {
-	size_t stride = FRAME_FRONT + room;
+	size_t stride = FRONT + room;
 	struct frame **pool;
 	uint8_t *mem;
 
@@ -175,9 +174,10 @@ struct frame **frame_pool_new(unsigned n, size_t room)
 	}
 	for (unsigned i = 0; i < n; i++) {
 		pool[i] = (struct frame *)(void *)(mem + i * stride);
-		pool[i]->buf_off = FRAME_FRONT;
-		pool[i]->room = (uint32_t)(stride - FRAME_FRONT);
-		atomic_init(frame_version(pool[i]), 0);
+		pool[i]->buf = mem + i * stride + FRONT;
+		pool[i]->room = (uint32_t)(stride - FRONT);
+		pool[i]->version = (_Atomic uint32_t *)(void *)(pool[i]->buf - sizeof(uint32_t));
+		atomic_init(pool[i]->version, 0);
 		frame_reset(pool[i]);
 	}
 	return pool;

@@ -6,19 +6,19 @@
  *
  * A frame is a descriptor that has a buffer of its own.  The bytes of the packet lie
  * either in that buffer or, when a capture file or a message is parsed in place, in
- * the block they were read into.  All positions are offsets relative to the
- * descriptor, so that it means the same in every process that maps it, and stays
- * right when it is copied elsewhere with the distance added: frame_move().  Metadata
- * are never interleaved with packet bytes: a stage that splits the encapsulation off
- * only moves two offsets.
+ * the block they were read into.  All positions count from the buffer's first byte, so
+ * that they mean the same in every process that maps it.  Metadata are never interleaved
+ * with packet bytes: a stage that splits the encapsulation off only moves two positions.
+ *
+ * The first FRAME_SHARED bytes of a descriptor, two cache lines, are what neighbours
+ * on a ring share; what follows is where the frame lies in this process.
  *
  * The bytes of a frame may be changed in place, within [off, off + len), after
  * frame_touch().  Who needs more room calls frame_own(), which moves the packet into
  * the frame's own buffer.  A frame belongs to a stage from rx_recv() to rx_release().
  *
- * In front of each own buffer lies a version word, odd while bytes of the frame
- * change: who only looks at a shared ring copies a frame and looks at the word
- * before and after.
+ * Each frame has a version word, odd while anything of it changes: who only looks at a
+ * shared ring copies a frame and looks at the word before and after.
  *
  * A dropped packet stays in its burst, with a verdict: later code skips it.
  *
@@ -34,17 +34,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "geneve.h"
 #include "packet.h"
 #include "reason.h"
 #include "wire.h"
 
-#define FRAME_MAGIC	0x4d524657u	/* "WFRM" */
-#define FRAME_VERSION	2u
 #define FRAME_BURST	64		/* most frames in one burst */
 #define FRAME_HEADROOM	128u		/* before a packet in the frame's own buffer */
-#define FRAME_FRONT	192u		/* descriptor and version word, where a buffer follows */
+#define FRAME_SHARED	128u		/* bytes of a descriptor that neighbours share */
 #define FRAME_DATA_MAX	262144u		/* longest packet: libpcap's MAXIMUM_SNAPLEN */
 
 /* What gwinject carries out on a frame's behalf (also in streams: append only) */
@@ -61,65 +60,61 @@ enum frame_marks {
 
 /**
  * struct frame - Descriptor
- * @magic, @version, @size:	FRAME_MAGIC, FRAME_VERSION, sizeof(struct frame)
- * @seq:	Source sequence number: 1 for the first packet captured
- * @ts_ns:	Capture time, ns since 1970
- * @endpoint, @attachment, @cookie, @dialect:	From the encapsulation
- * @linktype:	LINKTYPE_ of the packet at @off
- * @off:	First byte of the packet, from the start of this struct
- * @len:	Bytes there
- * @orig_len:	Bytes on the wire: more than @len if the capture cut it
+ * @off:	First byte of the packet; like all positions, from @buf
  * @encap_off, @encap_len, @encap_linktype:	The encapsulation as received: link
  *		layer, outer IP, UDP, Geneve; @encap_len 0: none
  * @opt_off, @opt_len:	Options of the packet in a foreign pcapng, in our byte order,
  *		kept for the output; 0: none
- * @buf_off, @room:	The frame's own buffer
+ * @len:	Bytes of the packet
+ * @orig_len:	Bytes on the wire: more than @len if the capture cut it
+ * @seq:	Source sequence number: 1 for the first packet captured
+ * @ts_ns:	Capture time, ns since 1970
+ * @endpoint, @attachment, @cookie, @dialect:	From the encapsulation
  * @pkt:	Offsets from the packet's first byte; valid with PKT_PARSED
- * @flow_hash:	Symmetric keyed hash of the flow; 0: not computed.  Never leaves
- *		memory
- * @verdict:	enum reason; REASON_NONE: alive
  * @rule:	Index of the rule that decided, in the stage's own list
+ * @verdict:	enum reason; REASON_NONE: alive
  * @marks:	enum frame_marks
+ * @linktype:	LINKTYPE_ of the packet at @off
  * @frag_mtu:	With FRAME_FRAGMENT
  * @both_seq, @both_ack:	With FRAME_RST_BOTH: the mirror's TCP numbers; it has
  *		the ACK flag
+ * @buf, @room:	The frame's own buffer; from here on not shared
+ * @version:	The frame's version word
  */
 struct frame {
-	uint32_t magic;
-	uint16_t version;
-	uint16_t size;
-	uint32_t linktype;
-	uint32_t len;
-	uint64_t seq;
-	uint64_t ts_ns;
 	int64_t off;
 	int64_t encap_off;
 	int64_t opt_off;
-	int64_t buf_off;
+	uint32_t len;
 	uint32_t orig_len;
-	uint16_t encap_len;
-	uint16_t encap_linktype;
-	uint32_t opt_len;
-	uint32_t room;
+	uint64_t seq;
+	uint64_t ts_ns;
 	uint64_t endpoint;
 	uint64_t attachment;
-	uint32_t cookie;
-	uint8_t dialect;
-	uint8_t pad[3];
-	uint64_t flow_hash;
 	struct packet pkt;
+	uint32_t rule;
 	uint16_t verdict;
 	uint16_t marks;
-	uint32_t rule;
+	uint32_t cookie;
+	uint16_t linktype;
+	uint16_t encap_linktype;
+	uint16_t encap_len;
+	uint16_t frag_mtu;
+	uint32_t opt_len;
 	uint32_t both_seq;
 	uint32_t both_ack;
-	uint16_t frag_mtu;
-	uint16_t pad2[3];
+	uint8_t dialect;
+	uint8_t pad[3];
+	uint8_t *buf;
+	_Atomic uint32_t *version;
+	uint32_t room;
 };
 
-static inline uint8_t *frame_at(struct frame *f, int64_t off)
+_Static_assert(offsetof(struct frame, buf) == FRAME_SHARED, "two cache lines");
+
+static inline uint8_t *frame_at(const struct frame *f, int64_t off)
 {
-	return (uint8_t *)((uintptr_t)f + (uintptr_t)off);
+	return (uint8_t *)((uintptr_t)f->buf + (uintptr_t)off);
 }
 
 /**
@@ -140,15 +135,7 @@ static inline uint8_t *frame_encap(struct frame *f)
 
 static inline int64_t frame_rel(const struct frame *f, const void *p)
 {
-	return (int64_t)((uintptr_t)p - (uintptr_t)f);
-}
-
-/**
- * frame_buf() - The frame's own buffer, @f->room bytes
- */
-static inline uint8_t *frame_buf(struct frame *f)
-{
-	return frame_at(f, f->buf_off);
+	return (int64_t)((uintptr_t)p - (uintptr_t)f->buf);
 }
 
 /*
@@ -177,11 +164,6 @@ static inline void frame_unguard(struct frame *f)
 }
 #endif
 
-static inline _Atomic uint32_t *frame_version(struct frame *f)
-{
-	return (_Atomic uint32_t *)(void *)(frame_buf(f) - sizeof(uint32_t));
-}
-
 static inline void version_touch(_Atomic uint32_t *v)
 {
 	uint32_t now = atomic_load_explicit(v, memory_order_relaxed);
@@ -208,27 +190,7 @@ static inline void version_settle(_Atomic uint32_t *v)
  */
 static inline void frame_touch(struct frame *f)
 {
-	version_touch(frame_version(f));
-}
-
-/* @off may be any number where nothing lies at it: what overflows wraps */
-static inline int64_t frame_shifted(int64_t off, int64_t by)
-{
-	return (int64_t)((uint64_t)off + (uint64_t)by);
-}
-
-/**
- * frame_move() - Copy a descriptor; bytes and buffer stay where they are
- */
-static inline void frame_move(struct frame *to, const struct frame *from)
-{
-	int64_t by = frame_rel(to, from);
-
-	*to = *from;
-	to->off = frame_shifted(to->off, by);
-	to->encap_off = frame_shifted(to->encap_off, by);
-	to->opt_off = frame_shifted(to->opt_off, by);
-	to->buf_off = frame_shifted(to->buf_off, by);
+	version_touch(f->version);
 }
 
 /**
@@ -243,30 +205,15 @@ static inline void frame_drop(struct frame *f, enum reason reason, uint32_t rule
 }
 
 /**
- * frame_reset() - Make a frame empty: everything but its buffer is initial
+ * frame_reset() - Make a frame empty: everything but where it lies is initial
  *
  * Cleared in pieces, each small enough for the compiler to make plain stores of it: its
  * "rep stos" for the whole costs more than all else a reader does with a packet.
  */
 static inline void __attribute__((nonnull)) frame_reset(struct frame *f)
 {
-	const size_t linktype = offsetof(struct frame, linktype),
-		     buf_off = offsetof(struct frame, buf_off),
-		     orig_len = offsetof(struct frame, orig_len),
-		     room = offsetof(struct frame, room),
-		     endpoint = offsetof(struct frame, endpoint),
-		     verdict = offsetof(struct frame, verdict);
-
-	_Static_assert(offsetof(struct frame, orig_len) == offsetof(struct frame, buf_off) + 8 &&
-		       offsetof(struct frame, endpoint) == offsetof(struct frame, room) + 4,
-		       "what is left alone are these two");
-	f->magic = FRAME_MAGIC;
-	f->version = FRAME_VERSION;
-	f->size = sizeof(*f);
-	memset((uint8_t *)f + linktype, 0, buf_off - linktype);
-	memset((uint8_t *)f + orig_len, 0, room - orig_len);
-	memset((uint8_t *)f + endpoint, 0, verdict - endpoint);
-	memset((uint8_t *)f + verdict, 0, sizeof(*f) - verdict);
+	memset(f, 0, FRAME_SHARED / 2);
+	memset((uint8_t *)f + FRAME_SHARED / 2, 0, FRAME_SHARED / 2);
 	frame_unguard(f);
 }
 

@@ -12,6 +12,8 @@
 #include "ring.h"
 
 #define LINE		64u
+#define PAGE		4096u
+#define BUSY_PART	8u	/* a head sleeps until no more of the ring than this part is in use */
 #define SEALS		(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
 
 _Static_assert(sizeof(struct ring_cursor) == 2 * LINE, "neighbouring lines are fetched in pairs");
@@ -20,15 +22,26 @@ _Static_assert(FRAME_BURST <= 64, "struct ring_pos: a bit a frame");
 
 /* --- the memory file ------------------------------------------------------ */
 
+/* Header, version words, descriptors, buffers */
+static uint32_t frames_off(uint32_t entries)
+{
+	return (uint32_t)(sizeof(struct ring_shm) + entries * sizeof(uint32_t));
+}
+
+static uint32_t buffers_off(uint32_t entries)
+{
+	return (frames_off(entries) + entries * FRAME_SHARED + PAGE - 1) / PAGE * PAGE;
+}
+
 static size_t file_size(uint32_t entries, uint32_t stride)
 {
-	return sizeof(struct ring_shm) + (size_t)entries * stride;
+	return buffers_off(entries) + (size_t)entries * stride;
 }
 
 static bool geometry_ok(uint32_t entries, uint32_t stride)
 {
 	return entries >= 2 * FRAME_BURST && entries <= 1u << 16 && !(entries & (entries - 1)) &&
-	       stride > FRAME_FRONT + FRAME_HEADROOM && stride <= RING_STRIDE_MAX + LINE &&
+	       stride > FRAME_HEADROOM && stride <= RING_STRIDE_MAX + LINE &&
 	       stride % LINE == 0;
 }
 
@@ -43,7 +56,9 @@ static int map(struct ring *r, uint32_t entries, uint32_t stride)
 	r->shm = mem;
 	r->entries = entries;
 	r->stride = stride;
-	r->frames = (uint8_t *)mem + sizeof(struct ring_shm);
+	r->versions = (_Atomic uint32_t *)(void *)((uint8_t *)mem + sizeof(struct ring_shm));
+	r->frames = (uint8_t *)mem + frames_off(entries);
+	r->buffers = (uint8_t *)mem + buffers_off(entries);
 	return 0;
 }
 
@@ -89,10 +104,12 @@ int ring_create(struct ring *r, uint32_t entries, uint32_t stride)
 	r->shm->magic = RING_MAGIC;
 	r->shm->version = RING_VERSION;
 	r->shm->size = sizeof(*r->shm);
-	r->shm->frame_size = sizeof(struct frame);
+	r->shm->frame_size = FRAME_SHARED;
 	r->shm->entries = entries;
 	r->shm->stride = stride;
-	r->shm->frames_off = sizeof(*r->shm);
+	r->shm->versions_off = sizeof(*r->shm);
+	r->shm->frames_off = frames_off(entries);
+	r->shm->buffers_off = buffers_off(entries);
 	return 0;
 fail:
 	err = -errno;
@@ -112,8 +129,9 @@ int ring_map(struct ring *r, int fd)
 	if (pread(fd, &head, sizeof(head), 0) != sizeof(head))
 		return -EPROTO;
 	if (head.magic != RING_MAGIC || head.version != RING_VERSION ||
-	    head.size != sizeof(head) || head.frame_size != sizeof(struct frame) ||
-	    head.frames_off != sizeof(head) || !geometry_ok(head.entries, head.stride) ||
+	    head.size != sizeof(head) || head.frame_size != FRAME_SHARED ||
+	    head.versions_off != sizeof(head) || head.frames_off != frames_off(head.entries) || !geometry_ok(head.entries, head.stride) ||
+	    head.buffers_off != buffers_off(head.entries) ||
 	    (uint64_t)st.st_size != file_size(head.entries, head.stride))
 		return -EPROTO;
 	r->fd = fd;
@@ -123,16 +141,23 @@ int ring_map(struct ring *r, int fd)
 	return err;
 }
 
+/* What is shared of entry @i's descriptor */
 static struct frame *frame_of(const struct ring *r, uint64_t i)
 {
-	return (struct frame *)(void *)(r->frames + (i & (r->entries - 1)) * r->stride);
+	return (struct frame *)(void *)(r->frames + (i & (r->entries - 1)) * FRAME_SHARED);
 }
 
-/* A private descriptor has entry @i's buffer for its own */
+static _Atomic uint32_t *version_of(const struct ring *r, uint64_t i)
+{
+	return &r->versions[i & (r->entries - 1)];
+}
+
+/* Where entry @i's frame lies */
 static void place(struct frame *own, const struct ring *r, uint64_t i)
 {
-	own->buf_off = frame_rel(own, frame_of(r, i)) + FRAME_FRONT;
-	own->room = r->stride - FRAME_FRONT;
+	own->buf = r->buffers + (i & (r->entries - 1)) * r->stride;
+	own->version = version_of(r, i);
+	own->room = r->stride;
 }
 
 void ring_close(struct ring *r)
@@ -155,11 +180,6 @@ void ring_close(struct ring *r)
 
 /* --- descriptors ---------------------------------------------------------- */
 
-static _Atomic uint32_t *version_of(struct frame *f)
-{
-	return (_Atomic uint32_t *)(void *)((uint8_t *)f + FRAME_FRONT - sizeof(uint32_t));
-}
-
 static struct ring_cursor *cursor(const struct ring_pos *p, unsigned k)
 {
 	return &p->ring->shm->cursor[k];
@@ -167,7 +187,7 @@ static struct ring_cursor *cursor(const struct ring_pos *p, unsigned k)
 
 static bool within(int64_t off, uint64_t len, uint64_t end)
 {
-	return off >= (int64_t)FRAME_FRONT && (uint64_t)off <= end && len <= end - (uint64_t)off;
+	return off >= 0 && (uint64_t)off <= end && len <= end - (uint64_t)off;
 }
 
 /* Headers as packet_parse() leaves them, in this order and inside the packet */
@@ -191,52 +211,22 @@ static bool descriptor_ok(const struct frame *f, uint32_t stride)
 	       (!(f->pkt.flags & PKT_PARSED) || headers_ok(&f->pkt, f->len));
 }
 
-static void shift(struct frame *f, int64_t by)
-{
-	f->off = frame_shifted(f->off, by);
-	f->encap_off = frame_shifted(f->encap_off, by);
-	f->opt_off = frame_shifted(f->opt_off, by);
-	f->buf_off = frame_shifted(f->buf_off, by);
-}
-
-/* Are these words the same?  Without a store between: what was just written in halves
+/* Are these descriptors the same?  Without a store between: what was just written in halves
  * would have to reach memory before it could be read as a whole */
-static inline uint64_t differ(const void *a, const void *b, size_t len)
+static inline bool same(const struct frame *a, const struct frame *b)
 {
 	typedef uint64_t pair __attribute__((vector_size(16)));
 	pair diff = { 0, 0 };
-	size_t i = 0;
 
-#pragma GCC unroll 16
-	for (; i + sizeof(pair) <= len; i += sizeof(pair)) {
+#pragma GCC unroll 8
+	for (size_t i = 0; i < FRAME_SHARED; i += sizeof(pair)) {
 		pair v, w;
 
 		memcpy(&v, (const char *)a + i, sizeof(v));
 		memcpy(&w, (const char *)b + i, sizeof(w));
 		diff |= v ^ w;
 	}
-	if (i < len) {
-		uint64_t v, w;
-
-		memcpy(&v, (const char *)a + i, sizeof(v));
-		memcpy(&w, (const char *)b + i, sizeof(w));
-		diff[0] |= v ^ w;
-	}
-	return diff[0] | diff[1];
-}
-
-/* Does a descriptor that lies @by further on say the same as @b? */
-static bool same(const struct frame *a, const struct frame *b, int64_t by)
-{
-	enum { FIRST = offsetof(struct frame, off), BEHIND = offsetof(struct frame, orig_len) };
-
-	_Static_assert(BEHIND - FIRST == 4 * sizeof(int64_t) && FIRST % 8 == 0 &&
-		       sizeof(*a) % 8 == 0, "four offsets, whole words");
-	return !((uint64_t)(frame_shifted(a->off, by) ^ b->off) |
-		 (uint64_t)(frame_shifted(a->encap_off, by) ^ b->encap_off) |
-		 (uint64_t)(frame_shifted(a->opt_off, by) ^ b->opt_off) |
-		 (uint64_t)(frame_shifted(a->buf_off, by) ^ b->buf_off) | differ(a, b, FIRST) |
-		 differ((const char *)a + BEHIND, (const char *)b + BEHIND, sizeof(*a) - BEHIND));
+	return !(diff[0] | diff[1]);
 }
 
 /* --- stages that take ----------------------------------------------------- */
@@ -265,11 +255,11 @@ unsigned ring_recover(struct ring_pos *p)
 		struct frame *f = frame_of(p->ring, i);
 
 		if (!f->verdict) {
-			version_touch(version_of(f));
+			version_touch(version_of(p->ring, i));
 			frame_drop(f, REASON_RESTART, 0);
 			n++;
 		}
-		version_settle(version_of(f));
+		version_settle(version_of(p->ring, i));
 	}
 	p->done = p->seen = taken;
 	/* Release: the verdicts above; pairs with ring_upto(). */
@@ -291,18 +281,20 @@ void ring_extend(struct ring_pos *p)
 /* One frame into private memory; false: its descriptor lies */
 static bool take_one(struct ring_pos *p, int i)
 {
-	struct frame *f = frame_of(p->ring, p->done + (unsigned)i), *own = &p->own[i];
+	uint64_t entry = p->done + (unsigned)i;
+	struct frame *own = &p->own[i];
 
-	*own = *f;
-	own->buf_off = FRAME_FRONT;
-	own->room = p->ring->stride - FRAME_FRONT;
+	memcpy(own, frame_of(p->ring, entry), FRAME_SHARED);
+	place(own, p->ring, entry);
 	if (unlikely(own->verdict)) {
 		p->dead |= 1ull << i;
 		return own->verdict < REASON_NUM;
 	}
 	if (unlikely(!descriptor_ok(own, p->ring->stride)))
 		return false;
-	shift(own, frame_rel(own, f));
+	/* The headers: stages look at a whole burst of them next */
+	__builtin_prefetch(frame_data(own));
+	__builtin_prefetch(frame_data(own) + LINE);
 	frame_guard(own, 0, 0);
 	return true;
 }
@@ -338,18 +330,23 @@ int ring_take(struct ring_pos *p, struct frame **f, int max)
 	return n;
 }
 
+/* A private descriptor back into the ring */
+static inline void give_one(struct ring_pos *p, int i)
+{
+	struct frame *own = &p->own[i];
+
+	version_touch(own->version);
+	memcpy(frame_of(p->ring, p->done + (unsigned)i), own, FRAME_SHARED);
+}
+
 void ring_put(struct ring_pos *p)
 {
 	for (int i = 0; i < p->held; i++) {
-		struct frame *own = &p->own[i], *f = frame_of(p->ring, p->done + (unsigned)i);
-
 		if (p->dead >> i & 1)
 			continue;
-		if (!same(own, f, frame_rel(f, own))) {
-			version_touch(version_of(f));
-			frame_move(f, own);
-		}
-		version_settle(version_of(f));
+		if (!same(&p->own[i], frame_of(p->ring, p->done + (unsigned)i)))
+			give_one(p, i);
+		version_settle(p->own[i].version);
 	}
 	p->done += (unsigned)p->held;
 	p->held = 0;
@@ -406,11 +403,8 @@ int ring_reserve(struct ring_pos *p, struct frame **f, int max)
 void ring_publish(struct ring_pos *p, int n)
 {
 	for (int i = 0; i < n; i++) {
-		struct frame *own = &p->own[i], *f = frame_of(p->ring, p->done + (unsigned)i);
-
-		version_touch(version_of(f));
-		frame_move(f, own);
-		version_settle(version_of(f));
+		give_one(p, i);
+		version_settle(p->own[i].version);
 	}
 	p->done += (unsigned)n;
 	p->held = 0;
@@ -421,7 +415,7 @@ void ring_publish(struct ring_pos *p, int n)
 /* --- sleep ---------------------------------------------------------------- */
 
 /* What a sleeper waits for, in its cursor's asleep */
-enum { AWAKE, WANTS_ENTRIES, WANTS_HALF, WANTS_ALL };
+enum { AWAKE, WANTS_ENTRIES, WANTS_MOST, WANTS_ALL };
 
 void ring_ring(const struct ring *r, unsigned k)
 {
@@ -441,7 +435,7 @@ void ring_call(const struct ring_pos *p)
 /* Is a sleeper's wish fulfilled when so many entries are in use? */
 static bool fulfilled(const struct ring *r, uint32_t wish, uint64_t used)
 {
-	return wish == WANTS_HALF ? used <= r->entries / 2 : wish == WANTS_ALL && !used;
+	return wish == WANTS_MOST ? used <= r->entries / BUSY_PART : wish == WANTS_ALL && !used;
 }
 
 void ring_wake(struct ring_pos *p)
@@ -472,7 +466,7 @@ void ring_wake(struct ring_pos *p)
 
 bool ring_doze(struct ring_pos *p, bool all)
 {
-	uint32_t wish = p->k ? WANTS_ENTRIES : all ? WANTS_ALL : WANTS_HALF;
+	uint32_t wish = p->k ? WANTS_ENTRIES : all ? WANTS_ALL : WANTS_MOST;
 
 	atomic_store_explicit(&cursor(p, p->k)->asleep, wish, memory_order_relaxed);
 	/* Full: our word before the other's cursor; pairs with ring_wake(). */

@@ -6,7 +6,9 @@
  *
  * A segment is a head and the stages behind it, numbered 0, 1, 2 ... last.  The head
  * makes one memory file: N frames, and for each stage two cursors that run from 0 up and
- * never back.  Entry i lies in frame i mod N.
+ * never back.  Entry i lies in frame i mod N.  What
+ * neighbours share of descriptors lies side by side, so that a burst of them is read in one
+ * sweep; so do the version words, and the buffers.
  *
  *	done[k]		stage k has done with all entries below
  *	taken[k]	it works on those from done[k] up to here: its burst
@@ -59,11 +61,11 @@
 #include "frame.h"
 
 #define RING_MAGIC	0x474e5257u	/* "WRNG" */
-#define RING_VERSION	1u
+#define RING_VERSION	2u
 #define RING_STAGES	16u		/* the head included */
 #define RING_ENTRIES	1024u		/* frames of a live segment: bounds what may queue */
 #define RING_ENTRIES_FILE 4096u		/* nobody waits: processors wake each other less */
-#define RING_STRIDE	10304u		/* bytes a frame: any packet of MTU 9001, with room */
+#define RING_STRIDE	10176u		/* bytes a buffer: any packet of MTU 9001, with room */
 #define RING_STRIDE_MAX	(1u << 20)
 #define RING_NONCE	16u		/* bytes of a segment's secret */
 
@@ -108,8 +110,11 @@ struct ring_seat {
 
 /**
  * struct ring_shm - The memory file
- * @size:	Of this header; frames follow at @frames_off
- * @frame_size:	sizeof(struct frame)
+ * @size:	Of this header
+ * @versions_off:	Version words
+ * @frames_off:	Descriptors, FRAME_SHARED bytes each
+ * @buffers_off:	Buffers, one every @stride bytes
+ * @frame_size:	FRAME_SHARED
  * @entries:	A power of two
  * @last:	Stage that frees entries
  */
@@ -120,11 +125,12 @@ struct ring_shm {
 	uint32_t frame_size;
 	uint32_t entries;
 	uint32_t stride;
+	uint32_t versions_off;
 	uint32_t frames_off;
-	uint32_t pad;
-	uint32_t pad2[24];
+	uint32_t buffers_off;
+	uint32_t pad[23];
 	_Atomic uint32_t last;
-	uint32_t pad3[31];
+	uint32_t pad2[31];
 	struct ring_cursor cursor[RING_STAGES];
 	struct ring_seat seat[RING_STAGES];
 };
@@ -132,13 +138,16 @@ struct ring_shm {
 /**
  * struct ring - A segment, mapped
  * @shm:	Shared
- * @entries, @stride, @frames:	As checked when it was mapped
+ * @entries, @stride:	As checked when it was mapped
+ * @versions, @frames, @buffers:	Where they begin
  * @fd:		Of the memory file
  * @bell:	Doorbells (eventfd), one a stage; -1: none
  */
 struct ring {
 	struct ring_shm *shm;
+	_Atomic uint32_t *versions;
 	uint8_t *frames;
+	uint8_t *buffers;
 	uint32_t entries;
 	uint32_t stride;
 	size_t size;
@@ -171,7 +180,7 @@ struct ring_pos {
 /**
  * ring_create() - Make a segment and its doorbells
  * @entries:	A power of two, at least 2 * FRAME_BURST
- * @stride:	Bytes a frame, rounded up; at most RING_STRIDE_MAX
+ * @stride:	Bytes a buffer, rounded up; at most RING_STRIDE_MAX
  *
  * Return: 0 or -errno
  */
@@ -255,7 +264,7 @@ void ring_wake(struct ring_pos *p) __attribute__((nonnull));
  */
 static inline bool ring_wake_due(const struct ring_pos *p)
 {
-	return p->done - p->rung >= MIN(p->ring->entries / 4, 512u);
+	return p->done - p->rung >= MIN(p->ring->entries / 2, 512u);
 }
 
 /**
@@ -269,7 +278,7 @@ static inline void ring_nudge(struct ring_pos *p)
 
 /**
  * ring_doze() - About to sleep: say so, and look once more
- * @all:	The head waits until the ring is empty, else until half of it is: a stage that
+ * @all:	The head waits until the ring is empty, else until most of it is: a stage that
  *		filled it is not woken for a single frame
  *
  * Return: false: what it waits for is there, don't sleep

@@ -121,7 +121,7 @@ void host_offer(const struct ring_host *h, unsigned seat, struct cap_offer *o)
 {
 	*o = (struct cap_offer){
 		.seat = seat, .magic = RING_MAGIC, .version = RING_VERSION,
-		.layout = sizeof(struct ring_shm), .frame = sizeof(struct frame),
+		.layout = sizeof(struct ring_shm), .frame = FRAME_SHARED,
 	};
 	memcpy(o->nonce, h->nonce, sizeof(o->nonce));
 	memcpy(o->path, h->name, sizeof(o->path));
@@ -320,7 +320,7 @@ int guest_ask(struct ring_guest *g, const struct cap_offer *o)
 	g->offer = *o;
 	g->seat = o->seat;
 	if (o->magic != RING_MAGIC || o->version != RING_VERSION ||
-	    o->layout != sizeof(struct ring_shm) || o->frame != sizeof(struct frame)) {
+	    o->layout != sizeof(struct ring_shm) || o->frame != FRAME_SHARED) {
 		guest_decline(o);
 		return refuse(g, -EPROTO, "builds differ");
 	}

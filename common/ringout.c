@@ -27,7 +27,7 @@ void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf
 	out->conf = conf;
 	out->in = in;
 	out->why = why;
-	out->stride = MAX(RING_STRIDE, FRAME_FRONT + FRAME_HEADROOM + longest);
+	out->stride = MAX(RING_STRIDE, FRAME_HEADROOM + longest);
 	if (!why && (!tx->ops->offer || !kind_has_neighbour(tx->kind)))
 		out->why = "no neighbour";
 	else if (!why && !strncmp(tx->spec, "bind+", 5))

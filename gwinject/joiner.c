@@ -40,7 +40,7 @@ static bool hold_piece(struct joiner *j, const struct frame *f)
 	p->cookie = f->cookie;
 	p->dialect = f->dialect;
 	p->linktype = f->encap_linktype;
-	p->off = frame_rel(p, frame_buf(p) + FRAME_HEADROOM);
+	p->off = (int64_t)FRAME_HEADROOM;
 	p->len = p->orig_len = (uint32_t)(iov[0].iov_len + iov[1].iov_len);
 	memcpy(frame_data(p), iov[0].iov_base, iov[0].iov_len);
 	memcpy(frame_data(p) + iov[0].iov_len, iov[1].iov_base, iov[1].iov_len);

@@ -560,8 +560,8 @@ static void fill(struct frame *f, unsigned len, unsigned encap)
 		OK(false, "a small packet fits a frame");
 	f->orig_len = len + 5;
 	frame_unguard(f);
-	memcpy(frame_buf(f) + 600, bytes, encap);
-	f->encap_off = encap ? frame_rel(f, frame_buf(f) + 600) : 0;
+	memcpy(f->buf + 600, bytes, encap);
+	f->encap_off = encap ? 600 : 0;
 	f->encap_len = (uint16_t)encap;
 	f->encap_linktype = LINKTYPE_ETHERNET;
 	f->endpoint = 0x0102030405060708;

@@ -105,24 +105,22 @@ static void check_struct(const char *name, const struct field *f, size_t n, size
 	OK(t.n == (int)n && size - end < _Alignof(struct frame), "%s: nothing else, %zu bytes", name, size);
 }
 
-#define CHECK_STRUCT(s, ...) do { \
+#define CHECK_PART(s, size, ...) do { \
 	static const struct field f_[] = { __VA_ARGS__ }; \
-	check_struct(#s, f_, ARRAY_SIZE(f_), sizeof(struct s)); \
+	check_struct(#s, f_, ARRAY_SIZE(f_), size); \
 } while (0)
+#define CHECK_STRUCT(s, ...) CHECK_PART(s, sizeof(struct s), __VA_ARGS__)
 
 static void structs(void)
 {
-	CHECK_STRUCT(frame, FIELD(frame, magic), FIELD(frame, version), FIELD(frame, size),
-		     FIELD(frame, linktype), FIELD(frame, len), FIELD(frame, seq),
-		     FIELD(frame, ts_ns), FIELD(frame, off), FIELD(frame, encap_off),
-		     FIELD(frame, opt_off), FIELD(frame, buf_off), FIELD(frame, orig_len),
-		     FIELD(frame, encap_len), FIELD(frame, encap_linktype),
-		     FIELD(frame, opt_len), FIELD(frame, room),
-		     FIELD(frame, endpoint), FIELD(frame, attachment), FIELD(frame, cookie),
-		     FIELD(frame, dialect), FIELD(frame, pad), FIELD(frame, flow_hash),
-		     FIELD(frame, pkt), FIELD(frame, verdict), FIELD(frame, marks),
-		     FIELD(frame, rule), FIELD(frame, both_seq), FIELD(frame, both_ack),
-		     FIELD(frame, frag_mtu), FIELD(frame, pad2));
+	CHECK_PART(frame, FRAME_SHARED, FIELD(frame, off), FIELD(frame, encap_off), FIELD(frame, opt_off),
+		     FIELD(frame, len), FIELD(frame, orig_len), FIELD(frame, seq),
+		     FIELD(frame, ts_ns), FIELD(frame, endpoint), FIELD(frame, attachment),
+		     FIELD(frame, pkt), FIELD(frame, rule), FIELD(frame, verdict),
+		     FIELD(frame, marks), FIELD(frame, cookie), FIELD(frame, linktype),
+		     FIELD(frame, encap_linktype), FIELD(frame, encap_len), FIELD(frame, frag_mtu),
+		     FIELD(frame, opt_len), FIELD(frame, both_seq), FIELD(frame, both_ack),
+		     FIELD(frame, dialect), FIELD(frame, pad));
 	CHECK_STRUCT(packet, FIELD(packet, l3), FIELD(packet, l4), FIELD(packet, payload),
 		     FIELD(packet, end), FIELD(packet, frag_id), FIELD(packet, flags),
 		     FIELD(packet, frag_off), FIELD(packet, version), FIELD(packet, proto),
@@ -305,8 +303,9 @@ static void ring_structs(void)
 {
 	CHECK_STRUCT(ring_shm, FIELD(ring_shm, magic), FIELD(ring_shm, version),
 		     FIELD(ring_shm, size), FIELD(ring_shm, frame_size), FIELD(ring_shm, entries),
-		     FIELD(ring_shm, stride), FIELD(ring_shm, frames_off), FIELD(ring_shm, pad),
-		     FIELD(ring_shm, pad2), FIELD(ring_shm, last), FIELD(ring_shm, pad3),
+		     FIELD(ring_shm, stride), FIELD(ring_shm, versions_off),
+		     FIELD(ring_shm, frames_off), FIELD(ring_shm, buffers_off), FIELD(ring_shm, pad),
+		     FIELD(ring_shm, last), FIELD(ring_shm, pad2),
 		     FIELD(ring_shm, cursor), FIELD(ring_shm, seat));
 	CHECK_STRUCT(ring_cursor, FIELD(ring_cursor, taken), FIELD(ring_cursor, done),
 		     FIELD(ring_cursor, asleep), FIELD(ring_cursor, pad));
@@ -340,7 +339,7 @@ static void ring_numbers(void)
 
 static const struct cap_offer offer = {
 	.seat = 3, .magic = RING_MAGIC, .version = RING_VERSION,
-	.layout = sizeof(struct ring_shm), .frame = sizeof(struct frame),
+	.layout = sizeof(struct ring_shm), .frame = FRAME_SHARED,
 	.dev = 0x1112131415161718, .ino = 0x2122232425262728,
 	.nonce = "0123456789abcde", .path = "gwtools-t_layout",
 };
@@ -350,7 +349,7 @@ static void offer_and_switch(void)
 {
 	const struct value offered[] = {
 		{ "form", OFFER_VERSION }, { "zero", 0 }, { "seat", 3 }, { "magic", 0x474e5257 },
-		{ "version", 1 }, { "layout", offer.layout }, { "frame", offer.frame },
+		{ "version", RING_VERSION }, { "layout", offer.layout }, { "frame", offer.frame },
 		{ "dev", offer.dev }, { "ino", offer.ino }, { "nonce", NONCE },
 	};
 	static const struct value to_ring[] = {
@@ -462,7 +461,7 @@ static void answers(void)
 	if (n != 17)
 		exit(1);
 	OK(!fstat(fds[0], &st) &&
-	   st.st_size == (off_t)(sizeof(struct ring_shm) + RING_ENTRIES * h.ring.stride) &&
+	   st.st_size == (off_t)(h.ring.shm->buffers_off + RING_ENTRIES * h.ring.stride) &&
 	   fcntl(fds[0], F_GET_SEALS) == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW),
 	   "first the memory file, sealed");
 	OK(h.ring.stride == RING_STRIDE, "the stride is what was asked for");
@@ -478,39 +477,38 @@ static void answers(void)
 	host_close(&h);
 }
 
-/* Where in a frame of a ring things lie, and what a sleeper writes */
+/* Where a ring has what belongs to an entry, and what a sleeper writes */
 static void ring_frame(void)
 {
-	static const struct value where[] = {
-		{ "descriptor", 0 }, { "pad", sizeof(struct frame) },
-		{ "version", FRAME_FRONT - 4 }, { "buffer", FRAME_FRONT },
+	static const struct value each[] = {
+		{ "versions_off", sizeof(uint32_t) }, { "frames_off", FRAME_SHARED },
+		{ "buffers_off", RING_STRIDE },
 	};
 	struct ring r;
 	struct ring_pos head, tail;
-	struct frame *f, first;
+	struct frame *f;
 	uint32_t before, after;
-	uint8_t *at;
+	uint8_t *version, *buffer;
 
-	if (!load("man/gwframe.5", "ring_frame") || ring_create(&r, RING_ENTRIES, RING_STRIDE))
+	if (!load("man/gwframe.5", "ring_parts") || ring_create(&r, RING_ENTRIES, RING_STRIDE))
 		exit(1);
-	for (int i = 0; i < (int)ARRAY_SIZE(where); i++)
-		OK(i < t.n && strtoul(t.cell[i][0], NULL, 10) == where[i].v &&
-		   !strcmp(t.cell[i][2], where[i].name), "ring_frame: %s at %u", where[i].name,
-		   (unsigned)where[i].v);
-	OK(t.n == (int)ARRAY_SIZE(where) && atoi(t.cell[0][1]) == (int)sizeof(struct frame) &&
-	   atoi(t.cell[1][1]) == (int)(FRAME_FRONT - 4 - sizeof(struct frame)), "and nothing else");
+	for (int i = 0; i < (int)ARRAY_SIZE(each); i++)
+		OK(i < t.n && !strcmp(t.cell[i][0], each[i].name) &&
+		   strtoul(t.cell[i][1], NULL, 10) == each[i].v, "ring_parts: %s", each[i].name);
+	OK(t.n == (int)ARRAY_SIZE(each), "and nothing else");
 	ring_sit(&head, &r, 0);
 	ring_extend(&head);
 	ring_sit(&tail, &r, 1);
-	at = (uint8_t *)r.shm + r.shm->frames_off;
-	before = le32(at + 188);
+	version = (uint8_t *)r.shm + r.shm->versions_off;
+	buffer = (uint8_t *)r.shm + r.shm->buffers_off;
+	before = le32(version);
 	OK(ring_reserve(&head, &f, 1) == 1 && frame_set(f, "\x45packet", 7), "a packet for it");
-	OK(le32(at + 188) % 2, "version: odd while it is made");
+	OK(le32(version) % 2, "version: odd while it is made");
 	ring_publish(&head, 1);
-	after = le32(at + 188);
-	memcpy(&first, at, sizeof(first));
-	OK(after % 2 == 0 && after != before && first.buf_off == 192 &&
-	   !memcmp(at + 192 + FRAME_HEADROOM, "\x45packet", 7), "version: even behind it; the buffer");
+	after = le32(version);
+	OK(after % 2 == 0 && after != before &&
+	   le64((uint8_t *)r.shm + r.shm->frames_off) == FRAME_HEADROOM &&
+	   !memcmp(buffer + FRAME_HEADROOM, "\x45packet", 7), "version: even behind it; the buffer");
 	OK(!ring_doze(&tail, false) && !r.shm->cursor[1].asleep, "asleep: 0");
 	OK(ring_take(&tail, &f, 1) == 1 && r.shm->cursor[1].taken == 1, "taken");
 	ring_put(&tail);
