@@ -151,6 +151,37 @@ enum reason geneve_parse(struct geneve *g, const uint8_t *udp, size_t len)
 	return REASON_NONE;
 }
 
+enum { AT_IP = 14, AT_UDP = AT_IP + 20, AT_GENEVE = AT_UDP + 8, AT_OPTS = AT_GENEVE + GENEVE_HDR_LEN,
+       AT_INNER = AT_OPTS + GENEVE_AWS_OPTS_LEN };
+
+/*
+ * What an AWS load balancer sends, and nothing else: no VLAN tag, IPv4 without options and
+ * whole, the three options in their order.  False, with nothing written, is no verdict:
+ * the packet is then looked at layer by layer, by the same rules.
+ */
+static bool parse_exact(struct encap *e, const uint8_t *p, size_t len)
+{
+	struct encap n = { .l3 = AT_IP, .udp = AT_UDP, .geneve = AT_GENEVE, .inner = AT_INNER,
+			   .version = 4 };
+	uint32_t total, udp_len;
+
+	if (len < AT_INNER || be16(p + 12) != 0x0800 || p[AT_IP] != 0x45 || p[AT_IP + 9] != IPPROTO_UDP ||
+	    be16(p + AT_IP + 6) & 0x3fff || be16(p + AT_UDP + 2) != GENEVE_PORT ||
+	    (be16(p + AT_GENEVE) & 0xff80) != GENEVE_AWS_OPTS_LEN / 4 << 8)
+		return false;
+	total = be16(p + AT_IP + 2);
+	udp_len = be16(p + AT_UDP + 4);
+	n.g.proto = be16(p + AT_GENEVE + 2);
+	if (total > len - AT_IP || udp_len > total - 20 || udp_len < AT_INNER - AT_UDP || total < 20 ||
+	    (n.g.proto != 0x0800 && n.g.proto != 0x86dd) || !parse_aws_exact(&n.g, p + AT_OPTS))
+		return false;
+	n.end = AT_UDP + udp_len;
+	n.g.vni = be32(p + AT_GENEVE + 4) >> 8;
+	n.g.hdr_len = AT_INNER - AT_GENEVE;
+	*e = n;
+	return true;
+}
+
 enum reason encap_parse(struct encap *e, const uint8_t *data, size_t len, uint32_t linktype)
 {
 	struct encap n = { 0 };
@@ -158,6 +189,8 @@ enum reason encap_parse(struct encap *e, const uint8_t *data, size_t len, uint32
 	uint32_t udp_len;
 	enum reason r;
 
+	if (likely(linktype == LINKTYPE_ETHERNET && parse_exact(e, data, len)))
+		return REASON_NONE;
 	r = packet_parse(&p, data, len, linktype);
 	if (r)
 		return r;

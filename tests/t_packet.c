@@ -83,6 +83,44 @@ static void test_every_byte(void)
 	   seen[REASON_OUTER_FRAGMENT] && seen[REASON_UDP_LENGTH], "each kind has its reason");
 }
 
+/* A VLAN tag keeps a packet off the short way through encap_parse() */
+static bool same_with_tag(const uint8_t *plain)
+{
+	uint8_t tagged[sizeof(good) + 4] = { 0 };
+	struct encap a, b;
+	enum reason r;
+
+	memset(&a, 0, sizeof(a));
+	memset(&b, 0, sizeof(b));
+	memcpy(tagged, plain, 12);
+	memcpy(tagged + 12, "\x81\0\0\5", 4);
+	memcpy(tagged + 16, plain + 12, sizeof(good) - 12);
+	r = encap_parse(&a, plain, sizeof(good), LINKTYPE_ETHERNET);
+	if (r != encap_parse(&b, tagged, sizeof(tagged), LINKTYPE_ETHERNET))
+		return false;
+	return r || (a.l3 + 4 == b.l3 && a.udp + 4 == b.udp && a.geneve + 4 == b.geneve &&
+		     a.inner + 4 == b.inner && a.end + 4 == b.end && a.version == b.version &&
+		     a.g.endpoint == b.g.endpoint && a.g.attachment == b.g.attachment &&
+		     a.g.cookie == b.g.cookie && a.g.vni == b.g.vni && a.g.hdr_len == b.g.hdr_len &&
+		     a.g.proto == b.g.proto && a.g.dialect == b.g.dialect &&
+		     a.g.direction == b.g.direction);
+}
+
+static void test_ways(void)
+{
+	uint8_t m[sizeof(good)];
+	unsigned bad = 0;
+
+	for (size_t at = 0; at + 1 < sizeof(good); at++)
+		for (unsigned v = 0; v < 65536; v++) {
+			memcpy(m, good, sizeof(good));
+			m[at] = (uint8_t)(v >> 8);
+			m[at + 1] = (uint8_t)v;
+			bad += !same_with_tag(m);
+		}
+	OK(!bad, "the short way takes what the long one takes, and finds the same");
+}
+
 static enum reason parse_opts(const uint8_t *opts, size_t n, struct geneve *g)
 {
 	uint8_t pkt[8 + 252] = { (uint8_t)(n / 4), 0, 0x86, 0xdd };
@@ -228,6 +266,7 @@ int main(void)
 	test_good();
 	test_every_cut();
 	test_every_byte();
+	test_ways();
 	test_dialects();
 	test_ipv6();
 	test_long_chain();
