@@ -120,7 +120,7 @@ static inline uint8_t *frame_at(const struct frame *f, int64_t off)
 /**
  * frame_data() - The packet's bytes, @f->len of them
  */
-static inline uint8_t *frame_data(struct frame *f)
+static inline uint8_t *frame_data(const struct frame *f)
 {
 	return frame_at(f, f->off);
 }
@@ -128,7 +128,7 @@ static inline uint8_t *frame_data(struct frame *f)
 /**
  * frame_encap() - The encapsulation's bytes, @f->encap_len of them
  */
-static inline uint8_t *frame_encap(struct frame *f)
+static inline uint8_t *frame_encap(const struct frame *f)
 {
 	return frame_at(f, f->encap_off);
 }

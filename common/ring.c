@@ -292,9 +292,6 @@ static bool take_one(struct ring_pos *p, int i)
 	}
 	if (unlikely(!descriptor_ok(own, p->ring->stride)))
 		return false;
-	/* The headers: stages look at a whole burst of them next */
-	__builtin_prefetch(frame_data(own));
-	__builtin_prefetch(frame_data(own) + LINE);
 	frame_guard(own, 0, 0);
 	return true;
 }
