@@ -1,10 +1,11 @@
 # Plain GNU make, one file, no recursion, no configure step.
 # make [SAN=asan|tsan] [V=1] all | check | bench | fuzz | lint | soak | install DESTDIR= PREFIX=
 
-STAGES  := gwcap gwdecap gwfilter gwmangle gwinject gwtee gwhealth gwsim
+STAGES  := gwcap gwdecap gwfilter gwmangle gwinject gwtee gwhealth gwsim gwtun gwproxy
 # A program is built as soon as its main file is there.
 MAINS   := $(wildcard $(foreach s,$(STAGES),$s/$s.c))
-PKGS    := libpcap libnl-3.0 libnl-route-3.0 libnl-nf-3.0 libsodium libzmq libpcre2-8 libmicrohttpd jansson libbpf
+PKGS    := libpcap libnl-3.0 libnl-route-3.0 libnl-nf-3.0 libsodium libzmq libpcre2-8 libmicrohttpd jansson libbpf \
+	   openssl libnghttp2 libpsl
 
 PREFIX  ?= /usr/local
 BINDIR  ?= $(PREFIX)/bin
@@ -21,11 +22,13 @@ HARDEN  := -fstack-protector-strong -fPIE $(if $(SAN),,-U_FORTIFY_SOURCE -D_FORT
 asan    := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 # No fence carries what ThreadSanitizer is to see: tests/t_ringthreads.c
 tsan    := -fsanitize=thread -Wno-tsan -Wno-unknown-warning-option
-BASE_C  := -std=c11 -D_GNU_SOURCE -DGW_VERSION='"$(VERSION)"' -Icommon \
+BASE_C  := -std=c11 -D_GNU_SOURCE -DGW_VERSION='"$(VERSION)"' -Icommon -isystem /usr/share/include/llhttp \
 	   $(shell pkg-config --cflags $(PKGS))
 ALL_C   := $(BASE_C) -MMD -MP $(WARN) $(HARDEN) $($(SAN)) $(CPPFLAGS) $(CFLAGS)
 ALL_LD  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $($(SAN)) $(LDFLAGS)
-LIBS    := $(shell pkg-config --libs $(PKGS)) -lm -lpthread
+LIBS    := $(shell pkg-config --libs $(PKGS)) -lwslay -lm -lpthread
+# Debian has llhttp as sources only
+LLHTTP  := /usr/share/llhttp
 
 # Everything except the main files is one archive: stages, tests, fuzzers and
 # benches all link it, so no list of objects is ever kept by hand.
@@ -49,8 +52,13 @@ $(BINS):
 $(TESTS) $(HELPERS) $(BENCHES): %: %.o $(BUILD)/libgw.a
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)$(CC) $(ALL_LD) -o $@ $^ $(LIBS)
-$(BUILD)/libgw.a: $(LIBSRC:%.c=$(BUILD)/%.o)
+LLOBJS  := llhttp/api.o llhttp/http.o llhttp/llhttp.o
+$(BUILD)/libgw.a: $(LIBSRC:%.c=$(BUILD)/%.o) $(LLOBJS:%=$(BUILD)/%)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
+LLHTTP_C = -std=c11 -I$(LLHTTP)/../include/llhttp -fPIE $($(SAN)) $(CFLAGS)
+$(BUILD)/llhttp/%.o: $(LLHTTP)/%.c
+	$(if $(V),,@echo "  CC    $@")
+	$(Q)mkdir -p $(@D) && $(CC) $(LLHTTP_C) -c -o $@ $<
 $(BUILD)/%.o: %.c
 	$(if $(V),,@echo "  CC    $@")
 	$(Q)mkdir -p $(@D) && $(CC) $(ALL_C) -c -o $@ $<
@@ -68,8 +76,11 @@ FUZZ_C  := $(BASE_C) -MMD -MP -O1 -g -fsanitize=fuzzer-no-link,address,undefined
 build-fuzz/fuzz/%: build-fuzz/fuzz/%.o build-fuzz/libgw.a
 	$(if $(V),,@echo "  LD    $@")
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
-build-fuzz/libgw.a: $(LIBSRC:%.c=build-fuzz/%.o)
+build-fuzz/libgw.a: $(LIBSRC:%.c=build-fuzz/%.o) $(LLOBJS:%=build-fuzz/%)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
+build-fuzz/llhttp/%.o: $(LLHTTP)/%.c
+	$(if $(V),,@echo "  FUZZ  $@")
+	$(Q)mkdir -p $(@D) && clang $(LLHTTP_C) -O1 -g -fsanitize=fuzzer-no-link,address,undefined -c -o $@ $<
 build-fuzz/%.o: %.c
 	$(if $(V),,@echo "  FUZZ  $@")
 	$(Q)mkdir -p $(@D) && clang $(FUZZ_C) -c -o $@ $<

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * leg.h - One end of a proxied connection: a byte stream toward client or server
+ *
+ * Plain sockets and TLS look the same from here (leg_sock.c, leg_tls.c).  Nothing blocks:
+ * what cannot go on says -EAGAIN, and leg_wants() then says what its descriptor waits for.
+ */
+#ifndef GW_LEG_H
+#define GW_LEG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct leg;
+
+struct leg_ops {
+	ssize_t (*read)(struct leg *l, void *buf, size_t len);
+	ssize_t (*writev)(struct leg *l, const struct iovec *iov, int n);
+	int (*shut)(struct leg *l);
+	void (*close)(struct leg *l, bool reset);
+};
+
+/**
+ * struct leg - One end
+ * @fd:		For the event loop and splice(2)
+ * @plain:	Bytes on @fd are the stream's own: splice(2) may be used
+ * @wants:	POLLIN | POLLOUT: what the last -EAGAIN waits for (TLS may have to read in order
+ *		to write)
+ * @pending:	Bytes can be read although @fd may not be readable (TLS records)
+ */
+struct leg {
+	const struct leg_ops *ops;
+	int fd;
+	bool plain;
+	bool pending;
+	short wants;
+};
+
+/**
+ * leg_read() - Return: bytes; 0 at the end of the stream; -EAGAIN; -ECONNRESET; -errno
+ */
+static inline ssize_t leg_read(struct leg *l, void *buf, size_t len)
+{
+	return l->ops->read(l, buf, len);
+}
+
+/**
+ * leg_writev() - Return: bytes taken, at least one; -EAGAIN; -EPIPE; -errno
+ */
+static inline ssize_t leg_writev(struct leg *l, const struct iovec *iov, int n)
+{
+	return l->ops->writev(l, iov, n);
+}
+
+/**
+ * leg_shut() - Nothing more will be written: FIN, after TLS's close_notify
+ *
+ * Return: 0, -EAGAIN or -errno
+ */
+static inline int leg_shut(struct leg *l)
+{
+	return l->ops->shut(l);
+}
+
+/**
+ * leg_close() - @reset: with RST, as when the other side did so
+ */
+static inline void leg_close(struct leg *l, bool reset)
+{
+	l->ops->close(l, reset);
+}
+
+#endif /* GW_LEG_H */
