@@ -47,10 +47,10 @@ struct sign {
 
 /**
  * sign_secrecy() - No core of this process, no other process looks into it; locked memory for
- * OpenSSL
+ * OpenSSL, and what it frees while it handles a key is wiped
  *
- * To be called before a key is read, and again after each change of user, which makes the kernel
- * forget.  Warns where memory cannot be locked; other errors exit.
+ * To be called before anything else uses OpenSSL, and again after each change of user, which makes
+ * the kernel forget the first.  Warns where memory cannot be locked; other errors exit.
  */
 void sign_secrecy(void);
 
