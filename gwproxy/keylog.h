@@ -2,9 +2,10 @@
 /*
  * keylog.h - Secrets of both legs for Wireshark: NSS key log to a file and to subscribers
  *
- * Whoever has the key log and a capture reads everything.  So there is none unless asked for, the file
- * is for its owner only, and so is the socket.  Order: keylog_open() while files may still be opened,
- * keylog_start() after privileges were dropped (ZeroMQ's threads keep what they start with).
+ * Whoever has the key log and a capture reads everything.  So there is none unless asked for, the
+ * file is for its owner only, and so is the socket.  Order: keylog_open() while files may still be
+ * opened, keylog_start() after privileges were dropped (ZeroMQ's threads keep what they start
+ * with).
  */
 #ifndef GW_KEYLOG_H
 #define GW_KEYLOG_H
