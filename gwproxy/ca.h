@@ -31,8 +31,8 @@ struct ca {
  * ca_open() - Read root certificate and key, make the intermediate
  * @cert, @key:	PEM files (--ca-cert, --ca-key); may be one and the same
  *
- * A root that is no CA, may have no CA below it, may not sign certificates, is not (or no longer) valid
- * or has another key than @key is refused.  Errors exit: 2.
+ * A root that is no CA, may have no CA below it, may not sign certificates, is not (or no longer)
+ * valid or has another key than @key is refused.  Errors exit: 2.
  */
 struct ca *ca_open(const char *cert, const char *key)
 	__attribute__((nonnull, warn_unused_result, returns_nonnull));

@@ -5,9 +5,9 @@
  * Theory of operation
  *
  * An entry's name is a keyed hash over what was asked for and the server's certificate; nobody
- * outside can choose names that meet in one bucket.  Entries are numbers in one array: a
- * chain for each bucket, and one list from the latest used to the oldest, through an anchor in its last
- * place.  Room is bounded twice, by number and by bytes: a server may show a certificate of
+ * outside can choose names that meet in one bucket.  Entries are numbers in one array: a chain for
+ * each bucket, and one list from the latest used to the oldest, through an anchor in the array's
+ * last place.  Room is bounded twice, by number and by bytes: a server may show a certificate of
  * 100 KB.
  */
 #include <errno.h>

@@ -5,8 +5,8 @@
  * Theory of operation
  *
  * A certificate is encoded by us up to its signature (ca_sign() in ca.c); the one who holds the
- * key only ever sees these bytes and says which algorithm it signs with.  So the key may as well lie in a
- * token or a service: another row of struct sign_ops.
+ * key only ever sees these bytes and says which algorithm it signs with.  So the key may as well
+ * lie in a token or a service: another struct sign_ops.
  *
  * Keys that lie here are in guarded memory of libsodium: locked (no swap), left out of
  * cores, between guard pages, and not even readable but for the moment of a signature.  What

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * t_ca.c - The certificate authority: what openssl(1) says of it, what it refuses, where its keys are
+ * t_ca.c - The certificate authority: what openssl(1) says of it, what it refuses, where its keys
+ * are
  */
 #include <fcntl.h>
 #include <string.h>

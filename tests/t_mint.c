@@ -16,8 +16,10 @@
 #include "pki.h"
 #include "tap.h"
 
-#define VERIFY "openssl verify -x509_strict -purpose sslserver -CAfile root.pem -untrusted inter.pem "
-#define SANS "-addext subjectAltName=DNS:example.com,DNS:*.example.com,IP:192.0.2.7,IP:2001:db8::7,email:a@example.com"
+#define VERIFY "openssl verify -x509_strict -purpose sslserver -CAfile root.pem " \
+	"-untrusted inter.pem "
+#define SANS "-addext subjectAltName=DNS:example.com,DNS:*.example.com,IP:192.0.2.7," \
+	"IP:2001:db8::7,email:a@example.com"
 
 static struct ca *ca;
 
@@ -37,7 +39,8 @@ static void image(struct mint *m)
 	X509 *leaf = leaf_of(m, "www.example.com", server);
 
 	OK(leaf, "a leaf");
-	OK(pki_run(VERIFY "-verify_hostname www.example.com leaf.pem"), "it verifies for a wildcard's name");
+	OK(pki_run(VERIFY "-verify_hostname www.example.com leaf.pem"),
+	   "it verifies for a wildcard's name");
 	OK(pki_run(VERIFY "-verify_hostname example.com leaf.pem"), "and for the name itself");
 	OK(pki_run(VERIFY "-verify_ip 192.0.2.7 leaf.pem"), "and for an IPv4 address");
 	OK(pki_run(VERIFY "-verify_ip 2001:db8::7 leaf.pem"), "and for an IPv6 address");
@@ -56,14 +59,15 @@ static void image(struct mint *m)
 
 static void validity_and_names(struct mint *m)
 {
-	X509 *s = pki_server("long", "/CN=long.example", "-days 4000 -addext subjectAltName=DNS:long.example");
+	X509 *s = pki_server("long", "/CN=long.example",
+			     "-days 4000 -addext subjectAltName=DNS:long.example");
 	X509 *leaf = leaf_of(m, "long.example", s);
 
 	OK(leaf && !ASN1_TIME_compare(X509_get0_notAfter(leaf), X509_get0_notAfter(ca->cert)),
 	   "never longer than the intermediate");
 	X509_free(s);
-	pki_run("openssl req -new -nodes " PKI_P256 " -keyout old.key -subj /CN=old.example -out old.csr && "
-		"openssl x509 -req -in old.csr -signkey old.key -days -1 -out old.pem");
+	pki_run("openssl req -new -nodes " PKI_P256 " -keyout old.key -subj /CN=old.example "
+		"-out old.csr && openssl x509 -req -in old.csr -signkey old.key -days -1 -out old.pem");
 	s = pki_read("old.pem");
 	leaf = leaf_of(m, "old.example", s);
 	OK(leaf && !pki_run(VERIFY "leaf.pem") && pki_said("expired"), "what has expired stays so");
@@ -241,7 +245,8 @@ static void handshake(struct mint *m, X509 *server, const char *options, const c
 	close(c);
 	close(fd);
 	waitpid(pid, &rc, 0);
-	OK(ok && rc == 0 && pki_run("grep 'Verification: OK' client"), "%s: a client is content", protocol);
+	OK(ok && rc == 0 && pki_run("grep 'Verification: OK' client"), "%s: a client is content",
+	   protocol);
 }
 
 int main(void)
