@@ -18,6 +18,7 @@
 
 #define SECOND		1000000000ull
 #define LOOK_NS		10000000ull	/* under load, signals are looked for so often */
+#define LAST_BURSTS	256		/* of packets the stage makes, once the input has ended */
 
 /* --- set-up --------------------------------------------------------------- */
 
@@ -181,11 +182,12 @@ void stage_open(struct stage *st)
 		die("signals: %m");
 }
 
-/* Frames that a sink joins to pieces, or that go several ways, cannot be passed on as they lie */
+/* Frames that a sink joins to pieces, that go several ways or come between others cannot be
+ * passed on as they lie */
 static void open_rings(struct stage *st)
 {
 	const char *why = st->conf.no_ring ? "--no-ring" : NULL;
-	bool passes = st->ntx == 1 && !(st->flags & STAGE_SINK);
+	bool passes = st->ntx == 1 && !(st->flags & STAGE_SINK) && !st->ops->make;
 
 	ring_in_open(&st->in, st->rx, &st->stream, why);
 	st->in.fresh = !passes || !is_kind(st->tx[0]->kind, "zmq") || why;
@@ -471,7 +473,7 @@ static bool give(struct stage *st, struct frame **f, int n)
 static void account(struct stage *st, struct frame **f, int n)
 {
 	uint64_t *c = counters(st), drops = 0;
-	uint64_t packets = 0, bytes = 0, made = st->replies;
+	uint64_t packets = 0, bytes = 0, made = st->made;
 	uint64_t uncertain = st->flags & STAGE_SINK ? st->inherited : 0;
 
 	for (int i = 0; i < n; i++) {
@@ -565,10 +567,25 @@ static bool work(struct stage *st, struct frame **burst, int n)
 	return ok;
 }
 
+/* Packets of the stage's own making: how many; -1: an output is gone */
+static int make(struct stage *st)
+{
+	struct frame *f[FRAME_BURST];
+	int n = st->ops->make ? st->ops->make(st, f, FRAME_BURST) : 0;
+	bool ok;
+
+	if (!n)
+		return 0;
+	st->made += (unsigned)n;
+	ok = give(st, f, n);
+	account(st, f, n);
+	return ok ? n : -1;
+}
+
 void stage_reply(struct stage *st, struct frame *f, enum reason reason)
 {
 	f->marks |= FRAME_REPLY | FRAME_CHANGED;
-	st->replies++;
+	st->made++;
 	st->stats.page->drop[reason]++;
 	counters(st)[STATS_DROPPED]++;
 }
@@ -585,7 +602,7 @@ void stage_trouble(struct stage *st, const char *fmt, ...)
 /* Nothing to do: everything out, then sleep; false: an output is gone */
 static bool rest(struct stage *st)
 {
-	struct pollfd fds[STREAM_POLL_MAX * (STAGE_OUTPUTS_MAX + 1) + 1];
+	struct pollfd fds[STREAM_POLL_MAX * (STAGE_OUTPUTS_MAX + 1) + 2];
 	bool all_out = true, awake = false;
 	int n = 0;
 
@@ -614,6 +631,8 @@ static bool rest(struct stage *st)
 		awake |= more < 0;
 		n += MAX(more, 0);
 	}
+	if (st->ops->make)
+		fds[n++] = (struct pollfd){ .fd = st->watch_fd, .events = POLLIN };
 	if (!awake)
 		return sleep_on(st, fds, n);
 	ring_in_rise(&st->in);
@@ -621,6 +640,14 @@ static bool rest(struct stage *st)
 		if (!ring_out_rise(&st->out[t]))
 			return false;
 	return true;
+}
+
+/* Is there something to make? */
+static bool stirs(const struct stage *st)
+{
+	struct pollfd p = { .fd = st->watch_fd, .events = POLLIN };
+
+	return st->ops->make && poll(&p, 1, 0) > 0;
 }
 
 /* --spin: look for packets a while, so that nobody need wake us */
@@ -634,7 +661,7 @@ static int spin(struct stage *st, struct frame **f)
 	do {
 		step_outputs(st);	/* an input that left its ring is not read before */
 		n = take(st, f);
-	} while (n == RX_AGAIN && clock_mono() < until);
+	} while (n == RX_AGAIN && !stirs(st) && clock_mono() < until);
 	return n;
 }
 
@@ -680,6 +707,8 @@ static int finish(struct stage *st, int state)
 	st->said_by_ns = 0;	/* a short life: now or never */
 	if (st->live)
 		stage_say_ways(st);
+	for (int n = 1, left = LAST_BURSTS; ok && n > 0 && left; left--)
+		n = make(st);
 	if (st->ops->done)
 		st->ops->done(st);
 	ok &= finish_outputs(st, state);
@@ -740,12 +769,16 @@ int stage_run(struct stage *st)
 			if (!work(st, f, n))
 				return finish(st, RX_FAIL);
 			give_back(st, n);
+			if (make(st) < 0)
+				return finish(st, RX_FAIL);
 			if (st->now_ns >= st->next_look_ns) {
 				read_signals(st);
 				look_around(st);
 			}
 		} else if (n == RX_AGAIN) {
-			if (!rest(st))
+			int made = make(st);
+
+			if (made < 0 || (!made && !rest(st)))
 				return finish(st, RX_FAIL);
 		} else {
 			return finish(st, n);

@@ -24,6 +24,10 @@
  * A source (gwcap) brings its own rx, a sink (gwinject) may bring its own tx: set
  * st->rx or st->tx[0] before stage_open().
  *
+ * A stage that makes packets beside those it passes on (gwtun) has ops->make: it is asked
+ * after each burst and before each sleep, and the sleep ends when st->watch_fd can be
+ * read.  What it makes lies in frames of its own, so it heads a segment.
+ *
  * Accounts: in + made = out + dropped + uncertain.
  */
 #ifndef GW_STAGE_H
@@ -52,6 +56,8 @@ struct stage;
  * @reload:	SIGHUP; logs its own errors; may be NULL: the signal is then ignored
  * @print:	--print: write one line about a live frame; NULL: not offered
  * @idle:	Nothing to do right now, about to sleep; may be NULL
+ * @make:	Hand out up to @max frames of packets that the stage made; they stay its own, and
+ *		as they are until the next call.  How many; NULL: it makes none
  * @done:	After the last burst and before the end mark; may be NULL
  */
 struct stage_ops {
@@ -60,6 +66,7 @@ struct stage_ops {
 	void (*reload)(struct stage *st);
 	void (*print)(struct stage *st, struct frame *f, FILE *out);
 	void (*idle)(struct stage *st);
+	int (*make)(struct stage *st, struct frame **f, int max);
 	void (*done)(struct stage *st);
 };
 
@@ -75,6 +82,8 @@ enum stage_flags {
  * @prog:	Program name
  * @ops, @ctx, @flags:	Set by the program
  * @conf:	From the command line
+ * @watch_fd:	With ops->make: what can be read when there is something to make (epoll(7)
+ *		for several)
  * @now_ns:	CLOCK_MONOTONIC, read once a burst
  * @stats:	Counters; st->stats.page->counter[STATS_...] may be advanced by ops
  */
@@ -109,6 +118,7 @@ struct stage {
 	struct stats stats;
 	struct priv priv;
 	struct stream_conf stream;
+	int watch_fd;
 	uint64_t now_ns;
 	/* private to stage.c */
 	FILE *print_to;
@@ -128,7 +138,7 @@ struct stage {
 	uint64_t next_tick_ns;
 	uint64_t next_look_ns;
 	uint64_t stop_at_ns;
-	uint64_t replies;
+	uint64_t made;			/* by stage_reply() and ops->make */
 	uint64_t inherited;		/* a crashed predecessor's burst */
 	bool run_system;		/* as it was before privileges went */
 	char run_path[200];
