@@ -33,10 +33,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "fdmsg.h"
+
 #define PROXYLINK_MAGIC		0x4b4c5857u	/* "WXLK" */
 #define PROXYLINK_VERSION	1u
 #define PROXYLINK_SOCKET	"gwtun.sock"
-#define PROXYLINK_FDS		32u		/* most descriptors in one message */
+#define PROXYLINK_FDS		FDMSG_FDS	/* most descriptors in one message */
 
 enum proxylink_type {
 	PROXYLINK_HELLO = 1,
