@@ -21,6 +21,7 @@
 #include "clock.h"
 #include "log.h"
 #include "net.h"
+#include "userns.h"
 #include "wire.h"
 
 static sigset_t watched(void)
@@ -42,38 +43,6 @@ int cell_signals(void)
 	return fd < 0 ? -errno : fd;
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), err = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		err = -errno;
-	close(fd);
-	return err;
-}
-
-/* Root of a user namespace of our own, as the kernel allows to anyone */
-static int become_root(void)
-{
-	unsigned uid = geteuid(), gid = getegid();
-	char map[32];
-	int err;
-
-	if (unshare(CLONE_NEWUSER))
-		return -errno;
-	snprintf(map, sizeof(map), "0 %u 1\n", uid);
-	err = write_file("/proc/self/uid_map", map);
-	if (err)
-		return err;
-	err = write_file("/proc/self/setgroups", "deny\n");
-	if (err)
-		return err;
-	snprintf(map, sizeof(map), "0 %u 1\n", gid);
-	return write_file("/proc/self/gid_map", map);
-}
-
 /*
  * fork(2) into a PID namespace of its own.  Not unshare(2) and fork(2): after that the
  * caller could never start a thread, which sanitizers do.
@@ -93,7 +62,7 @@ static pid_t fork_cell(void)
 
 	if (pid >= 0)
 		return pid;
-	err = become_root();
+	err = userns_become_root(0);
 	if (err) {
 		log_error("a user namespace of our own: %s", strerror(-err));
 		return -1;
