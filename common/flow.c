@@ -242,6 +242,14 @@ void *flow_add(struct flow_table *t, const struct flow_key *k, uint64_t now_ns,
 	return e->value;
 }
 
+void flow_remove(struct flow_table *t, const struct flow_key *k)
+{
+	uint32_t i = look_up(t, k, bucket_of(t, k));
+
+	if (i != NONE)
+		take_out(t, i);
+}
+
 void flow_walk(struct flow_table *t, bool (*keep)(void *ctx, void *value), void *ctx)
 {
 	for (uint32_t i = t->oldest, next; i != NONE; i = next) {

@@ -103,6 +103,11 @@ void *flow_add(struct flow_table *t, const struct flow_key *k, uint64_t now_ns,
 	       uint64_t timeout_ns) __attribute__((nonnull, returns_nonnull));
 
 /**
+ * flow_remove() - Forget an entry, if it is there
+ */
+void flow_remove(struct flow_table *t, const struct flow_key *k) __attribute__((nonnull));
+
+/**
  * flow_walk() - Look at every entry
  * @keep:	May change the value; false: the entry is removed
  */

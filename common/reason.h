@@ -50,7 +50,12 @@
 	X(STOPPED,	"stopped",	FAULT,	"in hand when the stage was told to leave at once") \
 	X(RESTART,	"restart",	FAULT,	"in the hand of a stage that died") \
 	X(NO_MEMORY,	"no-memory",	FAULT,	"no room left in a table or frame") \
-	X(FRAGMENT_EVASION, "fragment-evasion", PACKET, "a fragment that hides what rules look at: a first one without its whole transport header, or one that overlaps the first")
+	X(FRAGMENT_EVASION, "fragment-evasion", PACKET, "a fragment that hides what rules look at: a first one without its whole transport header, or one that overlaps the first") \
+	X(TUN,		"tun",		RULE,	"given to the kernel's TCP/IP by gwtun, which takes over from here") \
+	X(NO_PROXY,	"no-proxy",	RULE,	"a new connection while no proxy is attached, with --no-proxy drop") \
+	X(SYN_LIMIT,	"syn-limit",	FAULT,	"too many connections wait for their server's answer: --syns") \
+	X(PROXY_SLOW,	"proxy-slow",	FAULT,	"the proxy did not take the news of a new connection") \
+	X(NO_NAMESPACE,	"no-namespace",	FAULT,	"the endpoint's namespace is being made, and too many packets wait for it")
 
 enum reason {
 #define X(sym, label, class, text) REASON_##sym,

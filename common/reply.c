@@ -99,8 +99,7 @@ static bool finish(struct reply *r, struct frame *f, uint32_t l4_len)
 	return !frame_parse(f);
 }
 
-static bool icmp(struct frame *f, uint8_t type4, uint8_t code4, uint8_t type6, uint8_t code6,
-		 uint32_t mtu)
+static bool icmp(struct frame *f, const struct reply_error *e, uint32_t mtu)
 {
 	bool v4 = f->pkt.version == 4;
 	const uint8_t *quoted = frame_data(f) + f->pkt.l3;
@@ -109,9 +108,11 @@ static bool icmp(struct frame *f, uint8_t type4, uint8_t code4, uint8_t type6, u
 	uint8_t *h;
 
 	begin(&r, f, v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+	if (e->from)
+		memcpy(r.data + r.l3 + (v4 ? 12 : 8), e->from, v4 ? 4 : 16);
 	h = r.data + r.l4;
-	h[0] = v4 ? type4 : type6;
-	h[1] = v4 ? code4 : code6;
+	h[0] = e->type;
+	h[1] = e->code;
 	if (v4)
 		put16(h + 6, (uint16_t)MIN(mtu, 0xffff));
 	else
@@ -169,10 +170,17 @@ bool reply_reject(struct frame *f, bool both)
 		return false;
 	if (f->pkt.proto == IPPROTO_TCP)
 		return f->pkt.flags & PKT_L4 && reset(f, both);
-	return icmp(f, 3, 13, 1, 1, 0);
+	return icmp(f, f->pkt.version == 4 ? &(struct reply_error){ 3, 13, NULL } :
+					     &(struct reply_error){ 1, 1, NULL }, 0);
 }
 
 bool reply_too_big(struct frame *f, uint32_t mtu)
 {
-	return answerable(f) && icmp(f, 3, 4, 2, 0, mtu);
+	return answerable(f) && icmp(f, f->pkt.version == 4 ? &(struct reply_error){ 3, 4, NULL } :
+							      &(struct reply_error){ 2, 0, NULL }, mtu);
+}
+
+bool reply_error(struct frame *f, const struct reply_error *e)
+{
+	return answerable(f) && icmp(f, e, 0);
 }

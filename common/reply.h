@@ -32,4 +32,23 @@ bool reply_reject(struct frame *f, bool both) __attribute__((nonnull, warn_unuse
  */
 bool reply_too_big(struct frame *f, uint32_t mtu) __attribute__((nonnull, warn_unused_result));
 
+/**
+ * struct reply_error - An ICMP error to be sent in place of somebody else's
+ * @type, @code:	As in the packet's own IP version
+ * @from:	Whose address it comes from, 4 or 16 bytes; NULL: the packet's destination
+ */
+struct reply_error {
+	uint8_t type;
+	uint8_t code;
+	const uint8_t *from;
+};
+
+/**
+ * reply_error() - Turn a packet into an ICMP error about it
+ *
+ * Return: false, with the frame unchanged, if this packet gets no answer
+ */
+bool reply_error(struct frame *f, const struct reply_error *e)
+	__attribute__((nonnull, warn_unused_result));
+
 #endif /* GW_REPLY_H */

@@ -207,6 +207,7 @@ struct rules_conf {
 	struct {
 		bool is_file;
 		const char *text;
+		const char *name;	/* in errors, where it is no file; NULL: -e and its number */
 	} source[RULES_SOURCES_MAX];
 	unsigned nsources;
 	bool check;

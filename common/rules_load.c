@@ -109,7 +109,10 @@ static void parse_source(struct rules_builder *b, const struct rules_conf *c, un
 	struct lexer l = { .src = c->source[i].text, .err = c->err };
 	char *text = NULL, name[32];
 
-	snprintf(name, sizeof(name), "-e#%u", nth);
+	if (c->source[i].name)
+		snprintf(name, sizeof(name), "%s", c->source[i].name);
+	else
+		snprintf(name, sizeof(name), "-e#%u", nth);
 	l.name = b->r->files[b->r->nfiles++] = strdup(c->source[i].is_file ? l.src : name);
 	if (!l.name)
 		die("no memory for rules");

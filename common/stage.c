@@ -567,15 +567,15 @@ static bool work(struct stage *st, struct frame **burst, int n)
 	return ok;
 }
 
-/* Packets of the stage's own making: how many; -1: an output is gone */
+/* Packets of the stage's own making: how many; -1: it or an output is at an end */
 static int make(struct stage *st)
 {
 	struct frame *f[FRAME_BURST];
 	int n = st->ops->make ? st->ops->make(st, f, FRAME_BURST) : 0;
 	bool ok;
 
-	if (!n)
-		return 0;
+	if (n <= 0)
+		return n;
 	st->made += (unsigned)n;
 	ok = give(st, f, n);
 	account(st, f, n);

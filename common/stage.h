@@ -57,7 +57,8 @@ struct stage;
  * @print:	--print: write one line about a live frame; NULL: not offered
  * @idle:	Nothing to do right now, about to sleep; may be NULL
  * @make:	Hand out up to @max frames of packets that the stage made; they stay its own, and
- *		as they are until the next call.  How many; NULL: it makes none
+ *		as they are until the next call.  How many; -1: the stage cannot go on, which
+ *		it logged.  NULL: it makes none
  * @done:	After the last burst and before the end mark; may be NULL
  */
 struct stage_ops {
