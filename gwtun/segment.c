@@ -51,16 +51,15 @@ enum reason cut_start(struct cut *c, uint8_t *pkt, size_t len, const struct virt
 
 void cut_finish(struct cut *c, const struct virtio_net_hdr *h)
 {
-	uint32_t at = (uint32_t)h->csum_start + h->csum_offset;
 	uint16_t csum;
 
-	if (c->size || !(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || h->csum_start >= c->p.end ||
-	    at + sizeof(csum) > c->p.end)
+	if (c->size || !(h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || !(c->p.flags & PKT_L4) ||
+	    h->csum_start != c->p.l4 || h->csum_offset != csum_l4_field(c->p.proto))
 		return;
-	csum = csum_fold(csum_partial(c->pkt + h->csum_start, c->p.end - h->csum_start, 0));
+	csum = csum_fold(csum_partial(c->pkt + c->p.l4, c->p.end - c->p.l4, 0));
 	if (!csum && c->p.proto == IPPROTO_UDP)
 		csum = 0xffff;
-	memcpy(c->pkt + at, &csum, sizeof(csum));
+	memcpy(c->pkt + c->p.l4 + h->csum_offset, &csum, sizeof(csum));
 }
 
 static void piece_ip(const struct cut *c, uint8_t *ip, uint32_t len)
