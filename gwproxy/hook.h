@@ -41,6 +41,8 @@ enum hook_verdict {
  * @version, @cipher:	Of client's and server's leg: "TLSv1.3", "TLS_AES_128_GCM_SHA256"
  * @opened_ns:	CLOCK_REALTIME
  * @id:		Unique in this process
+ * @how:	What was made of it: "tcp", "http/1.1", "h2", "pass", "block"; NULL: nothing yet
+ * @exchanges:	Requests that came over it; counted by hooks_request()
  * @why:	Why it ended, a word of a fixed list; NULL: it has not
  */
 struct conn_facts {
@@ -59,7 +61,33 @@ struct conn_facts {
 	uint64_t opened_ns;
 	uint64_t connected_ns, handshake_ns;	/* 0: not (yet) */
 	uint64_t bytes_up, bytes_down;
+	uint64_t exchanges;
+	const char *how;
 	const char *why;
+};
+
+struct hooks;
+
+enum ws_kind { WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
+
+enum hook_point {
+	POINT_NONE, POINT_REQUEST, POINT_REQUEST_BODY, POINT_RESPONSE, POINT_RESPONSE_BODY,
+	POINT_WS_MESSAGE,
+};
+
+/**
+ * struct hook_wait - Where an exchange waits; of the dispatch
+ * @point:	POINT_NONE: it does not
+ * @next:	First hook that was not asked yet
+ * @hooks, @body, @from_client, @kind:	What is handed to that one
+ */
+struct hook_wait {
+	enum hook_point point;
+	unsigned next;
+	const struct hooks *hooks;
+	struct body *body;
+	bool from_client;
+	enum ws_kind kind;
 };
 
 /**
@@ -75,6 +103,10 @@ struct conn_facts {
  * @why:	How it ended: "done", "answered", "dropped", "client reset", "server reset",
  *		"timeout", "refused: ..."; NULL: it goes on
  * @state:	A word for each hook, by its number
+ * @resumed:	Set by an engine that can wait: called from exchange_resume() with the verdict of
+ *		all hooks.  NULL: HOOK_WAIT of a hook drops the exchange
+ * @engine:	The engine's own
+ * @wait:	Of the dispatch
  */
 #define HOOKS_MAX	8
 struct exchange {
@@ -88,6 +120,9 @@ struct exchange {
 	const char *upgraded;
 	const char *why;
 	void *state[HOOKS_MAX];
+	void (*resumed)(struct exchange *x, enum hook_verdict v);
+	void *engine;
+	struct hook_wait wait;
 };
 
 /**
@@ -109,8 +144,6 @@ struct body {
  * Return: 0 or -ENOMEM
  */
 int body_replace(struct body *b, const void *data, size_t len);
-
-enum ws_kind { WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
 
 /**
  * struct hook_ops - A hook; any function may be NULL: pass
@@ -145,7 +178,10 @@ struct hooks {
 
 int hooks_add(struct hooks *h, const struct hook_ops *ops, void *ctx);	/* its number, or -ENOSPC */
 
-/* One for each point: asks all hooks until one does not pass */
+/* One for each point: asks all hooks until one does not pass.  With HOOK_WAIT what was handed in,
+ * a body with its @data as well, stays the engine's and in place until @resumed is called.
+ * HOOK_ANSWER without an @answer, or behind the request, is HOOK_DROP.  The last two of an
+ * exchange or connection ask every hook */
 enum hook_verdict hooks_conn_open(const struct hooks *h, struct conn_facts *c);
 enum hook_verdict hooks_request(const struct hooks *h, struct exchange *x);
 enum hook_verdict hooks_request_body(const struct hooks *h, struct exchange *x, struct body *b);
@@ -156,9 +192,14 @@ enum hook_verdict hooks_ws_message(const struct hooks *h, struct exchange *x, bo
 bool hooks_body_changes(const struct hooks *h, const struct exchange *x, bool response);
 void hooks_exchange_end(const struct hooks *h, struct exchange *x);
 void hooks_conn_close(const struct hooks *h, struct conn_facts *c);
+void hooks_reload(const struct hooks *h);
 
 /**
  * exchange_resume() - Decide an exchange that a hook let wait
+ * @v:		Of that hook; with HOOK_PASS the hooks behind it are asked
+ *
+ * Called by the thread whose exchange it is, and not from within a hook.  Nothing happens if
+ * the exchange does not wait.
  */
 void exchange_resume(struct exchange *x, enum hook_verdict v);
 
