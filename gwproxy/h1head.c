@@ -156,7 +156,7 @@ static bool host_byte(uint8_t c)
 }
 
 /* uri-host [ ":" port ], loosely: no user, no space, one name */
-static bool host_ok(struct text t)
+bool h1_host_ok(struct text t)
 {
 	size_t i = 0, colon = t.len;
 
@@ -372,7 +372,7 @@ static enum h1_why target(struct message *m, struct text t)
 			return H1_TARGET;
 	if (text_same(m->method, text_of("CONNECT"))) {
 		m->authority = t;
-		return host_ok(t) && memchr(t.p, ':', t.len) ? H1_OK : H1_TARGET;
+		return h1_host_ok(t) && memchr(t.p, ':', t.len) ? H1_OK : H1_TARGET;
 	}
 	if (t.p[0] == '/')
 		return H1_OK;
@@ -388,7 +388,7 @@ static enum h1_why target(struct message *m, struct text t)
 		m->authority.len++;
 	m->path = (struct text){ m->authority.p + m->authority.len,
 				 t.len - scheme - m->authority.len };
-	return m->authority.len && host_ok(m->authority) ? H1_OK : H1_TARGET;
+	return m->authority.len && h1_host_ok(m->authority) ? H1_OK : H1_TARGET;
 }
 
 static enum h1_why version(struct message *m, const char *p, size_t len)
@@ -425,7 +425,7 @@ static enum h1_why hosts(struct message *m, const struct fields *s)
 
 	if (!s->hosts)
 		return m->minor ? H1_HOST_MISSING : H1_OK;
-	if (!host_ok(s->host))
+	if (!h1_host_ok(s->host))
 		return H1_HOST;
 	if (named && m->absolute && !text_same(m->authority, s->host))
 		return H1_HOST_MISMATCH;

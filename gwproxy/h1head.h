@@ -98,6 +98,9 @@ enum h1_why h1_request(const uint8_t *p, size_t len, struct message *m, struct h
 enum h1_why h1_response(const uint8_t *p, size_t len, struct message *m, struct h1_frame *f,
 			const struct h1_frame *asked);
 
+/* Is it a host's name or address, perhaps with a port? */
+bool h1_host_ok(struct text t);
+
 struct lane;
 
 /**

@@ -13,12 +13,12 @@
 static _Thread_local uint8_t *spare[SPARE_MAX];
 static _Thread_local unsigned nspare;
 
-static uint8_t *take(size_t room)
+uint8_t *lane_take(size_t room)
 {
 	return room == LANE_ROOM && nspare ? spare[--nspare] : malloc(room);
 }
 
-static void give(uint8_t *buf, size_t room)
+void lane_give(uint8_t *buf, size_t room)
 {
 	if (buf && room == LANE_ROOM && nspare < SPARE_MAX)
 		spare[nspare++] = buf;
@@ -28,14 +28,14 @@ static void give(uint8_t *buf, size_t room)
 
 static void drop_in(struct lane *l)
 {
-	give(l->in, l->room);
+	lane_give(l->in, l->room);
 	l->in = NULL;
 	l->room = l->sent = l->pass = l->end = 0;
 }
 
 static void drop_out(struct lane *l)
 {
-	give(l->out, l->out_room);
+	lane_give(l->out, l->out_room);
 	l->out = NULL;
 	l->out_room = l->out_sent = l->out_end = 0;
 }
@@ -54,7 +54,7 @@ static bool make_room(struct lane *l)
 	if (!left && l->room != LANE_ROOM)
 		drop_in(l);
 	if (!l->in) {
-		if (!(l->in = take(LANE_ROOM)))
+		if (!(l->in = lane_take(LANE_ROOM)))
 			return false;
 		l->room = LANE_ROOM;
 	}
@@ -107,7 +107,7 @@ int lane_widen(struct lane *l, size_t room)
 		return -ENOMEM;
 	if (left)
 		memcpy(now, l->in + l->sent, left);
-	give(l->in, l->room);
+	lane_give(l->in, l->room);
 	l->in = now;
 	l->room = room;
 	l->pass -= l->sent;
@@ -130,11 +130,11 @@ static bool out_room(struct lane *l, size_t len)
 	if (room == l->out_room) {
 		memmove(l->out, l->out + l->out_sent, left);
 	} else {
-		if (!(now = take(room)))
+		if (!(now = lane_take(room)))
 			return false;
 		if (left)
 			memcpy(now, l->out + l->out_sent, left);
-		give(l->out, l->out_room);
+		lane_give(l->out, l->out_room);
 		l->out = now;
 		l->out_room = room;
 	}

@@ -64,6 +64,12 @@ static inline void lane_pass(struct lane *l, size_t n)
 }
 
 /**
+ * lane_take() / lane_give() - A buffer of @room bytes; those of LANE_ROOM are kept for the next one
+ */
+uint8_t *lane_take(size_t room);
+void lane_give(uint8_t *buf, size_t room);
+
+/**
  * lane_fill() - Read what there is room for, at most once
  *
  * Return: bytes; 0 at the end of the stream (@eof); -EAGAIN; -ENOBUFS: no room, as what was

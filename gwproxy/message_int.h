@@ -19,7 +19,8 @@
  * @changed:	Somebody set, added or deleted something
  * @start_changed:	... of the start line
  * @minor:	HTTP/1.x
- * @absolute:	The request's target had a scheme and an authority (absolute-form)
+ * @absolute:	The request's target had a scheme and an authority (absolute-form); HTTP/2: an
+ *		:authority
  */
 struct message {
 	char *buf;

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * h2_int.h - Between the parts of the HTTP/2 engine
+ *
+ * Theory of operation
+ *
+ * Two nghttp2 sessions, one that is a server for the client, and one that is a client of the
+ * server; a stream of one is a stream of the other (struct h2_stream).  SETTINGS, PING and
+ * header compression are each connection's own; requests, responses, trailers, RST_STREAM and GOAWAY
+ * are passed on.  Push is refused.
+ *
+ * A direction of a stream (struct h2_half) holds what came and did not go on yet.  Its window
+ * opens only for what went on, so a reader that is slow stops the one who writes,
+ * and no more than a window is held.  The connection's window opens at once, so that a slow
+ * stream does not stop the others, unless all of them hold more than H2_HELD.
+ *
+ * Callbacks of nghttp2 only note what came; h2_stream_run() then does all that can be done for
+ * the stream, in order: request head, its body, response head, its body.  It stops where a hook
+ * lets the exchange wait.  What ended is freed at the end of a step (h2_sweep()).
+ */
+#ifndef GW_H2_INT_H
+#define GW_H2_INT_H
+
+#include <nghttp2/nghttp2.h>
+
+#include "lane.h"
+#include "message_int.h"
+#include "relay.h"
+
+#define H2_STREAMS	100u		/* at once */
+#define H2_WINDOW	65535u		/* of a stream, at first */
+#define H2_WINDOW_BIG	RELAY_HELD	/* ... that has moved H2_FAST bytes */
+#define H2_FAST		(4u * H2_WINDOW)
+#define H2_HELD		(1u << 20)	/* of all streams of a connection */
+
+/**
+ * struct h2_buf - Bytes that wait
+ */
+struct h2_buf {
+	uint8_t *p;
+	size_t room, off, end;
+};
+
+/**
+ * struct h2_half - One direction of a stream
+ * @pre:	For hooks to look at; only if @edit
+ * @out:	To go on
+ * @owed:	Bytes that came and whose window is not open again; @owed_conn: the connection's
+ * @moved:	Bytes that came
+ * @in_end:	END_STREAM came; @out_end: nothing more comes into @out
+ * @wide:	The window is H2_WINDOW_BIG
+ * @idle:	nghttp2 has nothing to send: it is to be told when there is
+ * @trailers:	NULL: none; freed with the half
+ */
+struct h2_half {
+	struct h2_buf pre, out;
+	size_t owed, owed_conn;
+	uint64_t moved;
+	bool in_end, out_end, edit, wide, idle;
+	struct message *trailers;
+};
+
+enum h2_state { H2_NONE, H2_CAME, H2_ASKED, H2_SENT };
+
+/**
+ * struct h2_stream - A request and its response
+ * @client_id, @server_id:	Of the two streams; 0: there is none (yet)
+ * @req, @resp:	How far their heads are
+ * @reading:	The message whose fields come in, or NULL: thrown away
+ * @client_open, @server_open:	nghttp2 has the stream
+ * @answered:	The response is a hook's or ours: the server's is thrown away
+ * @rst_after:	The server wants no more of the request: tell the client when it has all
+ * @sent_all:	END_STREAM went to the client
+ * @decided, @verdict:	After HOOK_WAIT
+ * @asked_body:	0; 1, 2: a piece of the request's, response's body is with the hooks
+ * @bad, @bad_status:	Why the head is refused, or NULL
+ */
+struct h2_stream {
+	struct h2 *h;
+	struct h2_stream *next, **prev;
+	struct h2_stream *dead_next;
+	int32_t client_id, server_id;
+	enum h2_state req, resp;
+	struct message *reqm, *respm, *reading;
+	struct h2_half up, down;
+	struct exchange x;
+	struct body piece;
+	uint64_t moved_ns;
+	bool client_open, server_open, answered, rst_after, sent_all, decided, dead;
+	enum hook_verdict verdict;
+	int asked_body;
+	const char *bad;
+	unsigned bad_status;
+};
+
+/**
+ * struct h2 - The engine
+ * @cs, @ss:	Sessions with client and server
+ * @to_client, @to_server:	What they want written
+ * @streams, @nstreams:	That are open
+ * @spare:	Streams to use again
+ * @held:	Bytes in all halves
+ * @scan_ns:	When the first stream's time may be over
+ * @cheap, @cheap_ns:	Frames that cost us more than the client: a budget that fills with time
+ * @resumed:	Some stream was decided
+ */
+struct h2 {
+	struct relay r;
+	struct relay_times t;
+	nghttp2_session *cs, *ss;
+	struct lane to_client, to_server;
+	short want_client_in, want_server_in;
+	struct h2_stream *streams, *dead, *spare;
+	unsigned nstreams, nspare;
+	size_t held;
+	uint64_t now_ns, moved_ns, scan_ns, cheap_ns, end_ns;
+	unsigned cheap;
+	bool client_eof, server_eof, goaway, resumed, ending;
+	enum relay_state over;
+};
+
+/* h2stream.c */
+struct h2_stream *h2_stream_new(struct h2 *h, int32_t client_id);
+void h2_stream_run(struct h2_stream *s);
+void h2_stream_reset(struct h2_stream *s, uint32_t code, const char *why);
+void h2_stream_closed(struct h2_stream *s, bool client, uint32_t code);
+void h2_stream_sent_all(struct h2_stream *s);	/* END_STREAM went to the client */
+void h2_server_gone(struct h2 *h, const char *why);	/* no stream will hear of it any more */
+void h2_sweep(struct h2 *h, const char *why);	/* @why: all streams end now; NULL: those that are dead */
+void h2_stream_free(struct h2_stream *s);
+
+/* h2half.c */
+int h2_buf_add(struct h2_buf *b, const void *data, size_t len);
+void h2_buf_drop(struct h2_buf *b, size_t n);
+void h2_half_free(struct h2_stream *s, bool up);
+int h2_half_came(struct h2_stream *s, bool up, const uint8_t *data, size_t len);
+int h2_trailers_begin(struct h2_stream *s, bool up);
+void h2_half_open(struct h2_stream *s, bool up, size_t n);
+void h2_half_wake(struct h2_stream *s, bool up);
+nghttp2_data_provider h2_half_provider(struct h2_stream *s, bool up);
+int h2_half_send(struct h2 *h, bool up, struct h2_stream *s, const uint8_t *head, size_t len,
+		 size_t pad);
+
+/* h2head.c */
+int h2_submit_request(struct h2_stream *s);
+int h2_submit_response(struct h2_stream *s, struct message *m, bool interim);
+int h2_submit_trailers(struct h2_stream *s, bool up);
+const char *h2_check_request(struct h2_stream *s);
+int h2_field(struct h2_stream *s, struct text name, struct text value, bool sensitive);
+
+/* h2session.c */
+int h2_sessions_new(struct h2 *h);
+
+static inline bool h2_hooked(const struct h2 *h)
+{
+	return h->r.hooks && h->r.hooks->n;
+}
+
+#endif /* GW_H2_INT_H */

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * h2half.c - Bodies of HTTP/2: held until the other side takes them
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "h2_int.h"
+
+/* A buffer lasts as long as there is something in it. */
+int h2_buf_add(struct h2_buf *b, const void *data, size_t len)
+{
+	size_t left = b->end - b->off, room = b->room ? b->room : LANE_ROOM;
+	uint8_t *now;
+
+	if (b->room - b->end < len) {
+		while (room < left + len)
+			room *= 2;
+		if (room == b->room) {
+			memmove(b->p, b->p + b->off, left);
+		} else {
+			if (!(now = lane_take(room)))
+				return -ENOMEM;
+			if (left)
+				memcpy(now, b->p + b->off, left);
+			lane_give(b->p, b->room);
+			b->p = now;
+			b->room = room;
+		}
+		b->off = 0;
+		b->end = left;
+	}
+	if (len)
+		memcpy(b->p + b->end, data, len);
+	b->end += len;
+	return 0;
+}
+
+void h2_buf_drop(struct h2_buf *b, size_t n)
+{
+	b->off += n;
+	if (b->off < b->end)
+		return;
+	lane_give(b->p, b->room);
+	*b = (struct h2_buf){ 0 };
+}
+
+static struct h2_half *half_of(struct h2_stream *s, bool up)
+{
+	return up ? &s->up : &s->down;
+}
+
+/* Where the bytes of this direction come from */
+static nghttp2_session *source(struct h2_stream *s, bool up)
+{
+	return up ? s->h->cs : s->h->ss;
+}
+
+static int32_t source_id(const struct h2_stream *s, bool up)
+{
+	return up ? s->client_id : s->server_id;
+}
+
+/* @n bytes went on: whoever writes may write as many more. */
+void h2_half_open(struct h2_stream *s, bool up, size_t n)
+{
+	struct h2_half *f = half_of(s, up);
+	nghttp2_session *from = source(s, up);
+	size_t conn;
+
+	if (n > f->owed)
+		n = f->owed;
+	f->owed -= n;
+	s->h->held -= n;
+	conn = n < f->owed_conn ? n : f->owed_conn;
+	f->owed_conn -= conn;
+	if (conn)
+		nghttp2_session_consume_connection(from, conn);
+	if (!n || !(up ? s->client_open : s->server_open))
+		return;
+	nghttp2_session_consume_stream(from, source_id(s, up), n);
+	if (!f->wide && !f->owed && f->moved >= H2_FAST) {
+		f->wide = true;
+		nghttp2_session_set_local_window_size(from, NGHTTP2_FLAG_NONE, source_id(s, up),
+						      H2_WINDOW_BIG);
+	}
+}
+
+void h2_half_free(struct h2_stream *s, bool up)
+{
+	struct h2_half *f = half_of(s, up);
+
+	h2_half_open(s, up, f->owed);
+	if (f->owed_conn)
+		nghttp2_session_consume_connection(source(s, up), f->owed_conn);
+	lane_give(f->pre.p, f->pre.room);
+	lane_give(f->out.p, f->out.room);
+	message_free(f->trailers);
+	*f = (struct h2_half){ 0 };
+}
+
+int h2_trailers_begin(struct h2_stream *s, bool up)
+{
+	struct h2_half *f = half_of(s, up);
+
+	message_free(f->trailers);
+	s->reading = f->trailers = message_new();
+	return s->reading ? 0 : -ENOMEM;
+}
+
+int h2_half_came(struct h2_stream *s, bool up, const uint8_t *data, size_t len)
+{
+	struct h2_half *f = half_of(s, up);
+
+	f->moved += len;
+	f->owed += len;
+	s->h->held += len;
+	if (s->h->held > H2_HELD)
+		f->owed_conn += len;
+	else
+		nghttp2_session_consume_connection(source(s, up), len);
+	if (up)
+		s->x.req_bytes += len;
+	else
+		s->x.resp_bytes += len;
+	return h2_buf_add(f->edit ? &f->pre : &f->out, data, len);
+}
+
+/* Something is there for the session that sends this half. */
+void h2_half_wake(struct h2_stream *s, bool up)
+{
+	struct h2_half *f = half_of(s, up);
+
+	if (!f->idle || (f->out.off == f->out.end && !f->out_end))
+		return;
+	f->idle = false;
+	nghttp2_session_resume_data(up ? s->h->ss : s->h->cs, up ? s->server_id : s->client_id);
+}
+
+static ssize_t read_half(struct h2_stream *s, bool up, size_t len, uint32_t *flags)
+{
+	struct h2_half *f = half_of(s, up);
+	size_t n = f->out.end - f->out.off;
+
+	if (!n && !f->out_end) {
+		f->idle = true;
+		return NGHTTP2_ERR_DEFERRED;
+	}
+	if (n <= len && f->out_end) {
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		if (f->trailers && !h2_submit_trailers(s, up))
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+	}
+	*flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+	return (ssize_t)(n < len ? n : len);
+}
+
+static ssize_t read_up(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+		       nghttp2_data_source *src, void *user)
+{
+	(void)session, (void)id, (void)buf, (void)user;
+	return read_half(src->ptr, true, len, flags);
+}
+
+static ssize_t read_down(nghttp2_session *session, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+			 nghttp2_data_source *src, void *user)
+{
+	(void)session, (void)id, (void)buf, (void)user;
+	return read_half(src->ptr, false, len, flags);
+}
+
+nghttp2_data_provider h2_half_provider(struct h2_stream *s, bool up)
+{
+	return (nghttp2_data_provider){ .source = { .ptr = s }, .read_callback = up ? read_up : read_down };
+}
+
+/* A DATA frame: its head, and what read_half() promised */
+int h2_half_send(struct h2 *h, bool up, struct h2_stream *s, const uint8_t *head, size_t len,
+		 size_t pad)
+{
+	struct lane *l = up ? &h->to_server : &h->to_client;
+	struct h2_half *f = half_of(s, up);
+	uint8_t *to;
+
+	if (lane_waiting(l) >= LANE_OUT_MAX)
+		return NGHTTP2_ERR_WOULDBLOCK;
+	if (!(to = lane_room(l, 9 + pad + len)))
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	memcpy(to, head, 9);
+	to += 9;
+	if (pad)
+		*to++ = (uint8_t)(pad - 1);
+	if (len)
+		memcpy(to, f->out.p + f->out.off, len);
+	if (pad)
+		memset(to + len, 0, pad - 1);
+	lane_made(l, 9 + pad + len);
+	if (len)
+		h2_buf_drop(&f->out, len);
+	s->moved_ns = h->now_ns;
+	/* What hooks changed has another length: all is taken when all is gone */
+	h2_half_open(s, up, f->out.p || f->pre.p ? len : f->owed);
+	return 0;
+}
