@@ -32,13 +32,13 @@
 #include "frame.h"
 #include "log.h"
 #include "opt.h"
+#include "rules_lex.h"
 #include "stats.h"
 
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
 
 #define RULES_MAX	STATS_RULES_MAX
-#define RULES_NAME_MAX	64		/* with the NUL */
 #define RULES_SOURCES_MAX 256		/* -f and -e together */
 #define RULES_KEPT_MAX	64		/* rules whose match is remembered */
 

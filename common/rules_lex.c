@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * rules_lex.c - Characters, names, numbers, strings of the rule language
+ * rules_lex.c - Characters, names, numbers, strings of the rule languages
  */
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "rules_int.h"
+#include "rules_lex.h"
+#include "wire.h"
 
 #define NEAR_MAX 24
 
@@ -180,6 +182,18 @@ bool lex_name(struct lexer *l, const char *what, char out[RULES_NAME_MAX])
 
 	if (!n || n >= RULES_NAME_MAX)
 		return lex_error(l, at, "%s has 1 to 63 of the characters A-Z a-z 0-9 _ . -", what);
+	return true;
+}
+
+bool lex_endpoint(struct lexer *l, uint64_t *out)
+{
+	char text[40];
+	size_t at, n = lex_run(l, lex_name_set, text, sizeof(text), &at);
+
+	if (n != 22 || strncmp(text, "vpce-0", 6) ||
+	    strspn(text + 6, "0123456789abcdef") != 16)
+		return lex_error(l, at, "an endpoint is vpce-0 and 16 hexadecimal digits");
+	*out = strtoull(text + 6, NULL, 16);
 	return true;
 }
 

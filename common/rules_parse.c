@@ -214,18 +214,6 @@ static bool parse_opts(struct rules_builder *b, struct rule *r, struct lexer *l)
 	}
 }
 
-static bool parse_endpoint(struct rule_test *t, struct lexer *l)
-{
-	char text[40];
-	size_t at, n = lex_run(l, lex_name_set, text, sizeof(text), &at);
-
-	if (n != 22 || strncmp(text, "vpce-0", 6) ||
-	    strspn(text + 6, "0123456789abcdef") != 16)
-		return lex_error(l, at, "an endpoint is vpce-0 and 16 hexadecimal digits");
-	t->endpoint = strtoull(text + 6, NULL, 16);
-	return true;
-}
-
 static bool parse_ref(struct rule_test *t, struct lexer *l)
 {
 	lex_blank(l);
@@ -265,7 +253,7 @@ static bool parse_test(struct rule *r, struct lexer *l, bool *found)
 		if (i == TEST_FRAGMENT)
 			return true;
 		if (i == TEST_ENDPOINT)
-			return parse_endpoint(t, l);
+			return lex_endpoint(l, &t->endpoint);
 		return i == TEST_PAYLOAD ? parse_pattern(&t->payload, l) : parse_ref(t, l);
 	}
 	*found = false;
