@@ -3,7 +3,7 @@
  * leg.h - One end of a proxied connection: a byte stream toward client or server
  *
  * Plain sockets and TLS look the same from here (leg_sock.c, leg_tls.c).  Nothing blocks:
- * what cannot go on says -EAGAIN, and leg_wants() then says what its descriptor waits for.
+ * what cannot go on says -EAGAIN, and @wants then says what its descriptor waits for.
  */
 #ifndef GW_LEG_H
 #define GW_LEG_H
@@ -29,6 +29,9 @@ struct leg_ops {
  * @wants:	POLLIN | POLLOUT: what the last -EAGAIN waits for (TLS may have to read in order
  *		to write)
  * @pending:	Bytes can be read although @fd may not be readable (TLS records)
+ * @ready:	POLLIN | POLLOUT: what the event loop saw and no -EAGAIN took back since; POLLERR,
+ *		POLLRDHUP: seen once.  The loop sets, the leg clears, so that epoll(7) is asked for
+ *		changes only (EPOLLET)
  */
 struct leg {
 	const struct leg_ops *ops;
@@ -36,6 +39,7 @@ struct leg {
 	bool plain;
 	bool pending;
 	short wants;
+	short ready;
 };
 
 /**

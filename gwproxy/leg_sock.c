@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "leg_sock.h"
+#include "wire.h"
+
+void fd_close(int fd, bool reset)
+{
+	static const struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	if (reset)
+		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	close(fd);
+}
+
+static int blocked(struct leg *l, short what)
+{
+	l->wants = what;
+	l->ready &= (short)~what;
+	return -EAGAIN;
+}
+
+/* A short read emptied the socket, unless its end is in there, too. */
+static ssize_t sock_read(struct leg *l, void *buf, size_t len)
+{
+	ssize_t n = recv(l->fd, buf, len, 0);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? blocked(l, POLLIN) : -errno;
+	if (n && (size_t)n < len && !(l->ready & (POLLRDHUP | POLLERR)))
+		l->ready &= (short)~POLLIN;
+	return n;
+}
+
+static ssize_t sock_writev(struct leg *l, const struct iovec *iov, int n)
+{
+	/* sendmsg(2) does not write to it */
+	struct msghdr h = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = (size_t)n };
+	ssize_t done = sendmsg(l->fd, &h, MSG_NOSIGNAL);
+
+	if (done < 0)
+		return errno == EAGAIN || errno == EINTR ? blocked(l, POLLOUT) : -errno;
+	return done;
+}
+
+static int sock_shut(struct leg *l)
+{
+	return shutdown(l->fd, SHUT_WR) && errno != ENOTCONN ? -errno : 0;
+}
+
+static void sock_close(struct leg *l, bool reset)
+{
+	fd_close(l->fd, reset);
+	free(l);
+}
+
+static const struct leg_ops sock_ops = { sock_read, sock_writev, sock_shut, sock_close };
+
+struct leg *leg_sock_new(int fd)
+{
+	struct leg *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->ops = &sock_ops;
+	l->fd = fd;
+	l->plain = true;
+	return l;
+}
+
+int leg_sock_release(struct leg *l)
+{
+	int fd = l->fd;
+
+	free(l);
+	return fd;
+}
