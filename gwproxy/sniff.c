@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+#include <string.h>
+
+#include "sniff.h"
+#include "wire.h"
+
+#define METHOD_MAX	32u
+
+static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+static bool is_token(uint8_t c)
+{
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	       (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+/* A method, a space, and what a target may begin with.  Blank lines may come before. */
+static enum sniff_verdict http1(const uint8_t *buf, size_t len)
+{
+	size_t i = 0, start;
+
+	while (i < len && i < METHOD_MAX && (buf[i] == '\r' || buf[i] == '\n'))
+		i++;
+	start = i;
+	while (i < len && i - start <= METHOD_MAX && is_token(buf[i]))
+		i++;
+	if (i - start > METHOD_MAX)
+		return SNIFF_OTHER;
+	if (i == len)
+		return SNIFF_MORE;
+	if (i == start || buf[i] != ' ')
+		return SNIFF_OTHER;
+	if (i + 1 == len)
+		return SNIFF_MORE;
+	return buf[i + 1] > ' ' && buf[i + 1] < 0x7f ? SNIFF_HTTP1 : SNIFF_OTHER;
+}
+
+static enum sniff_verdict http(const uint8_t *buf, size_t len)
+{
+	if (!memcmp(buf, preface, MIN(len, sizeof(preface) - 1)))
+		return len < sizeof(preface) - 1 ? SNIFF_MORE : SNIFF_HTTP2;
+	return http1(buf, len);
+}
+
+enum sniff_verdict sniff(const uint8_t *buf, size_t len, bool tls, bool http_too, struct hello *h)
+{
+	if (!len)
+		return SNIFF_MORE;
+	if (tls) {
+		switch (hello_scan(h, buf, len)) {
+		case HELLO_WHOLE:
+			return SNIFF_TLS;
+		case HELLO_MORE:
+			return SNIFF_MORE;
+		case HELLO_BROKEN:
+			return SNIFF_BROKEN;
+		case HELLO_NOT:
+			break;
+		}
+	}
+	return http_too ? http(buf, len) : SNIFF_OTHER;
+}
