@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * gwproxy - Transparent proxy: TLS interception, HTTP/1.1, HTTP/2, WebSocket
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "attach.h"
+#include "conn.h"
+#include "conf.h"
+#include "listen.h"
+#include "log.h"
+#include "policy.h"
+#include "ready.h"
+#include "tls.h"
+
+#define DRAIN_LOOK_NS	50000000u
+
+/**
+ * struct gwproxy - The process
+ * @drain_until_ns:	0: not draining
+ */
+struct gwproxy {
+	struct conf conf;
+	struct proxy proxy;
+	struct front front;
+	struct attach attach;
+	struct alone alone;
+	struct policy *policy;
+	int signals;
+	struct watch on_signal;
+	struct timer drain;
+	uint64_t drain_until_ns;
+};
+
+static struct loop *loop_of(struct gwproxy *g)
+{
+	return g->proxy.worker[0]->loop;
+}
+
+static unsigned open_of(const struct proxy *p)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < p->nworkers; i++)
+		n += atomic_load_explicit(&p->worker[i]->open, memory_order_relaxed);
+	return n;
+}
+
+static void print_counts(const struct proxy *p)
+{
+	static const char *const name[] = {
+#define X(sym, text) [COUNT_##sym] = text,
+		COUNT_LIST(X)
+#undef X
+	};
+
+	fprintf(stderr, "gwproxy: %u open", open_of(p));
+	for (unsigned c = 0; c < COUNT_NUM; c++) {
+		unsigned long long n = 0;
+
+		for (unsigned i = 0; i < p->nworkers; i++)
+			n += atomic_load_explicit(&p->worker[i]->count[c], memory_order_relaxed);
+		if (n || c == COUNT_OPENED)
+			fprintf(stderr, ", %llu %s", n, name[c]);
+	}
+	fputc('\n', stderr);
+}
+
+static void reload(struct gwproxy *g)
+{
+	struct mail m = { .kind = MAIL_POLICY, .fd = -1, .upstream = -1 };
+
+	m.policy = policy_load(g->conf.tls_rules, stderr);
+	if (m.policy && !g->proxy.tls && g->conf.tls_rules && policy_has_intercept(m.policy)) {
+		log_error("%s: to intercept takes --ca-cert and --ca-key", g->conf.tls_rules);
+		policy_put(m.policy);
+		m.policy = NULL;
+	}
+	if (!m.policy) {
+		log_error("rules are not reloaded, the old ones stay");
+		return;
+	}
+	worker_send_all(&g->proxy, &m);
+	log_notice("rules reloaded");
+}
+
+static void leave(struct gwproxy *g)
+{
+	struct mail m = { .kind = MAIL_RESET, .fd = -1, .upstream = -1 };
+
+	if (open_of(&g->proxy)) {
+		log_notice("%u connections are reset", open_of(&g->proxy));
+		worker_send_all(&g->proxy, &m);
+	}
+	m.kind = MAIL_STOP;
+	worker_send_all(&g->proxy, &m);
+}
+
+static void drain_look(struct timer *t)
+{
+	struct gwproxy *g = (struct gwproxy *)(void *)((char *)t - offsetof(struct gwproxy, drain));
+	uint64_t now = loop_now(loop_of(g));
+
+	if (!open_of(&g->proxy) || now >= g->drain_until_ns)
+		leave(g);
+	else
+		loop_timer(loop_of(g), &g->drain, now + DRAIN_LOOK_NS);
+}
+
+static void stop(struct gwproxy *g)
+{
+	if (g->drain_until_ns) {
+		leave(g);
+		return;
+	}
+	g->drain_until_ns = loop_now(loop_of(g)) + g->conf.drain_ms * 1000000u + 1;
+	front_close(&g->front);
+	if (open_of(&g->proxy))
+		log_notice("draining: %u connections may go on for %llu s", open_of(&g->proxy),
+			   (unsigned long long)(g->conf.drain_ms / 1000));
+	drain_look(&g->drain);
+}
+
+static void signal_ready(struct watch *w, uint32_t events)
+{
+	struct gwproxy *g =
+		(struct gwproxy *)(void *)((char *)w - offsetof(struct gwproxy, on_signal));
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(g->signals, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGHUP)
+			reload(g);
+		else if (si.ssi_signo == SIGUSR1)
+			print_counts(&g->proxy);
+		else
+			stop(g);
+	}
+}
+
+/* Blocked before any thread begins: all of them stay so */
+static int signals_open(void)
+{
+	sigset_t set;
+	int fd;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		die("signalfd: %m");
+	return fd;
+}
+
+/* Files, keys and sockets, as whoever started us; then nothing is left of that */
+static void set_up(struct gwproxy *g)
+{
+	const struct conf *c = &g->conf;
+	struct priv priv = priv_lookup(c->user);
+	struct tls_options tls = { .upstream_ca = c->upstream_ca, .insecure = c->insecure,
+				   .learn = c->pass_on_failure };
+
+	g->alone.fd = -1;
+	if (c->ca_cert)
+		sign_secrecy();
+	for (unsigned i = 0; i < c->nlisten; i++)
+		alone_listen(&g->alone, c->listen[i]);
+	if (c->nlisten && g->proxy.transparent)
+		alone_broker(&g->alone, &priv);
+	if (c->keylog || c->keylog_pub)
+		tls.keylog = keylog_open(c->keylog, c->keylog_pub ? c->run_dir : NULL, &priv);
+	if (c->ca_cert) {
+		tls.ca = ca_open(c->ca_cert, c->ca_key);
+		g->proxy.tls = tls_conf_new(&tls);
+	}
+	priv_no_new();
+	priv_drop(&priv);
+	if (c->ca_cert)
+		sign_secrecy();
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (tls.keylog)
+		keylog_start(tls.keylog);
+}
+
+static void start_workers(struct gwproxy *g)
+{
+	struct proxy *p = &g->proxy;
+
+	for (unsigned i = 0; i < p->nworkers; i++) {
+		struct worker *w = worker_new(p, i);
+
+		if (!w)
+			die("out of memory or descriptors");
+		policy_get(g->policy);
+		w->policy = g->policy;
+		w->tls = p->tls ? tls_open(p->tls) : NULL;
+		p->worker[i] = w;
+	}
+	policy_put(g->policy);
+	for (unsigned i = 1; i < p->nworkers; i++)
+		worker_start(p->worker[i]);
+}
+
+static void tear_down(struct gwproxy *g)
+{
+	struct proxy *p = &g->proxy;
+
+	for (unsigned i = 1; i < p->nworkers; i++)
+		worker_join(p->worker[i]);
+	front_forget(&g->front);
+	loop_drain(loop_of(g));
+	attach_stop(&g->attach);
+	alone_stop(&g->alone);
+	for (unsigned i = 0; i < p->nworkers; i++)
+		worker_free(p->worker[i]);
+	tls_conf_free(p->tls);
+}
+
+int main(int argc, char **argv)
+{
+	static struct gwproxy g;
+
+	conf_parse(&g.conf, &g.proxy, argc, argv);
+	if (sodium_init() < 0)
+		die("libsodium");
+	tuple_hash_init();
+	g.policy = conf_policy(&g.conf);
+	conf_limits(&g.conf, &g.proxy);
+	g.signals = signals_open();
+	set_up(&g);
+	start_workers(&g);
+	g.front.proxy = &g.proxy;
+	g.front.broker = -1;
+	g.on_signal.ready = signal_ready;
+	g.drain.fire = drain_look;
+	if (loop_watch(loop_of(&g), g.signals, EPOLLIN, &g.on_signal))
+		die("epoll: %m");
+	g.attach.fd = g.attach.link = -1;
+	if (g.proxy.listens)
+		alone_start(&g.alone, &g.front);
+	else
+		attach_start(&g.attach, &g.front, g.conf.tun);
+	ready_notify(g.conf.ready_fd);
+	worker_run(g.proxy.worker[0]);
+	if (!g.conf.quiet)
+		print_counts(&g.proxy);
+	tear_down(&g);
+	return g.drain_until_ns ? EXIT_SUCCESS : EXIT_RUNTIME;
+}
