@@ -49,7 +49,7 @@ static void http(struct conn *c, bool two)
 		count(w, COUNT_HTTP);
 	c->facts.how = two ? "h2" : "http/1.1";
 	conn_say(c, c->facts.how, c->facts.tls ? "inside TLS" : "plain");
-	conn_relay(c, two ? tcp_relay_new(c->client, c->server, &c->facts, w->hooks, t) :
+	conn_relay(c, two ? h2_relay_new(c->client, c->server, &c->facts, w->hooks, t) :
 			    h1_relay_new(c->client, c->server, &c->facts, w->hooks, t));
 }
 

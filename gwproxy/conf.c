@@ -40,6 +40,7 @@ static const struct opt options[] = {
 	{ "upstream-ca", OPT_UPSTREAM_CA, "FILE",
 	  "verify servers against these (PEM), not the system's roots" },
 	{ "upstream-insecure", OPT_INSECURE, NULL, "do not verify servers: for labs" },
+	HRULES_OPTIONS,
 	{ "tls-ports", OPT_TLS_PORTS, "PORTS", "where to look for TLS (any)" },
 	{ "http-ports", OPT_HTTP_PORTS, "PORTS",
 	  "where to look for HTTP, in the clear or in TLS\n"
@@ -57,7 +58,6 @@ static const struct opt options[] = {
 	{ "idle-timeout", OPT_IDLE, "TIME", "without a byte (350s)" },
 	{ "linger-timeout", OPT_LINGER, "TIME", "without a byte, half closed (120s)" },
 	{ "drain-timeout", OPT_DRAIN, "TIME", "after SIGTERM connections may go on (5s)" },
-	{ "check", 'n', NULL, "check the rules, print them and exit" },
 	{ "user", OPT_USER, "NAME", "whom to become when started as root" },
 	{ "ready-fd", OPT_READY, "N", "write a newline there when connections are taken" },
 	{ "quiet", 'q', NULL, "no summary at the end" },
@@ -153,11 +153,10 @@ static void set(void *ctx, int ch, const char *arg)
 	struct conf *c = ((struct both *)ctx)->c;
 	struct proxy *p = ((struct both *)ctx)->p;
 
-	if (set_time(p, ch, arg) || set_tls(c, ch, arg))
+	if (set_time(p, ch, arg) || set_tls(c, ch, arg) || hrules_option(&c->web, ch, arg))
 		return;
 	switch (ch) {
 	case 'l': add_listen(c, arg); break;
-	case 'n': c->check = true; break;
 	case 'q': c->quiet = true; break;
 	case OPT_TRANSPARENT: p->transparent = true; break;
 	case OPT_TUN: c->tun_given = arg; break;
@@ -181,7 +180,7 @@ static void defaults(struct conf *c, struct proxy *p)
 {
 	cpu_set_t cpus;
 
-	*c = (struct conf){ .ready_fd = -1, .drain_ms = 5000 };
+	*c = (struct conf){ .ready_fd = -1, .drain_ms = 5000, .web.err = stderr };
 	*p = (struct proxy){ .hold = true, .nworkers = 1 };
 	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
 		p->nworkers = MIN((unsigned)CPU_COUNT(&cpus), WORKERS_MAX);
@@ -274,11 +273,9 @@ struct policy *conf_policy(const struct conf *c)
 		exit(EXIT_USAGE);
 	if (c->tls_rules && !c->ca_cert && policy_has_intercept(p))
 		die_conf("%s: to intercept takes --ca-cert and --ca-key", c->tls_rules);
-	if (!c->check)
-		return p;
-	policy_print(p, stdout);
-	policy_put(p);
-	exit(log_stdout());
+	if (c->web.check && c->tls_rules)
+		policy_print(p, stdout);
+	return p;
 }
 
 void conf_limits(const struct conf *c, struct proxy *p)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "hrules.h"
 #include "listen.h"
 #include "proxy.h"
 
@@ -24,10 +25,11 @@ struct conf {
 	char tun[CONF_PATH], run_dir[CONF_PATH];
 	const char *tun_given, *chain, *user;
 	const char *tls_rules, *ca_cert, *ca_key, *upstream_ca, *keylog;
-	bool keylog_pub, insecure, pass_on_failure, quiet, check;
+	bool keylog_pub, insecure, pass_on_failure, quiet;
 	int ready_fd;
 	uint64_t drain_ms;
 	uint64_t conns;
+	struct hrules_conf web;
 };
 
 /**
@@ -36,7 +38,7 @@ struct conf {
 void conf_parse(struct conf *c, struct proxy *p, int argc, char **argv);
 
 /**
- * conf_policy() - Load --tls-rules; errors, and -n, exit
+ * conf_policy() - Load --tls-rules; errors exit.  With -n they are printed
  */
 struct policy *conf_policy(const struct conf *c);
 

@@ -37,6 +37,8 @@ struct gwproxy {
 	struct attach attach;
 	struct alone alone;
 	struct policy *policy;
+	struct hrules *web;
+	struct hooks hooks;
 	int signals;
 	struct watch on_signal;
 	struct timer drain;
@@ -87,8 +89,9 @@ static void reload(struct gwproxy *g)
 		policy_put(m.policy);
 		m.policy = NULL;
 	}
-	if (!m.policy) {
+	if (!m.policy || !hrules_reload(g->web)) {
 		log_error("rules are not reloaded, the old ones stay");
+		policy_put(m.policy);
 		return;
 	}
 	worker_send_all(&g->proxy, &m);
@@ -207,6 +210,7 @@ static void start_workers(struct gwproxy *g)
 
 		if (!w)
 			die("out of memory or descriptors");
+		w->hooks = &g->hooks;
 		policy_get(g->policy);
 		w->policy = g->policy;
 		w->tls = p->tls ? tls_open(p->tls) : NULL;
@@ -230,6 +234,7 @@ static void tear_down(struct gwproxy *g)
 	for (unsigned i = 0; i < p->nworkers; i++)
 		worker_free(p->worker[i]);
 	tls_conf_free(p->tls);
+	hrules_close(g->web);
 }
 
 int main(int argc, char **argv)
@@ -241,6 +246,9 @@ int main(int argc, char **argv)
 		die("libsodium");
 	tuple_hash_init();
 	g.policy = conf_policy(&g.conf);
+	g.web = hrules_start(&g.conf.web);	/* with -n it ends here */
+	if (hooks_add(&g.hooks, &hrules_ops, g.web) < 0)
+		die("too many hooks");
 	conf_limits(&g.conf, &g.proxy);
 	g.signals = signals_open();
 	set_up(&g);

@@ -138,7 +138,7 @@ static void obey(struct conn *c, const char *why)
 		begin_again(c, where);
 		return;
 	}
-	conn_say(c, "block", why);
+	conn_say(c, "block", where);
 	count(c->worker, COUNT_BLOCKED);
 	c->facts.how = "block";
 	tls_refuse(c, TLS_ALERT_DENIED, why);

@@ -43,8 +43,6 @@ static void take(struct worker *w, const struct mail *m)
 	case MAIL_POLICY:
 		policy_put(w->policy);
 		w->policy = m->policy;
-		if (w->hooks)
-			hooks_reload(w->hooks);
 		break;
 	case MAIL_RESET:
 		conn_end_all(w, 0, "drain-timeout");

@@ -226,6 +226,7 @@ static int tune(bool router)
 	sysctl("ipv4/conf/all/rp_filter", "0");
 	sysctl("ipv4/conf/" SPACE_DEVICE "/rp_filter", "0");
 	sysctl("ipv4/tcp_tw_reuse", "1");
+	sysctl("ipv4/ip_unprivileged_port_start", "0");	/* clients' ports, which a proxy binds */
 	if (!router)
 		return 0;
 	sysctl("ipv4/conf/all/send_redirects", "0");
