@@ -36,6 +36,7 @@ struct shake;
  * @again:	Queued: step once more, or free
  * @flow:	gwtun's name for it, if @from_syn
  * @held:	gwtun holds the client's SYN, and waits for an answer
+ * @session_key:	Of its session with a TLS server
  * @opened:	Hooks were told
  * @spoke:	The client has, but too little to tell what
  * @restarted:	The server's side was begun again, to pass it
@@ -52,7 +53,7 @@ struct conn {
 	struct relay *relay;
 	struct shake *shake;
 	uint64_t flow;
-	uint64_t deadline_ns;
+	uint64_t session_key;
 	bool from_syn, held, opened, spoke, restarted;
 	enum proxylink_answer answer;
 	uint32_t code;

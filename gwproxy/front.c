@@ -133,6 +133,21 @@ void front_syn(struct front *f, const struct proxylink_syn *syn)
 		with_socket(f, &e->pool[syn->family == AF_INET6], &m);
 }
 
+/* No descriptor is left: a connection that stays in the queue would wake us for ever. */
+static bool reject_one(struct front *f, int listener)
+{
+	int fd;
+
+	if (f->spare >= 0)
+		close(f->spare);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		fd_close(fd, true);
+	f->spare = dup(listener);
+	count(f->proxy->worker[0], COUNT_FULL);
+	return fd >= 0;
+}
+
 static bool take_one(struct endpoint *e, int listener)
 {
 	struct front *f = e->front;
@@ -141,6 +156,8 @@ static bool take_one(struct endpoint *e, int listener)
 	socklen_t len = sizeof(client), slen = sizeof(server);
 
 	m.fd = accept4(listener, (struct sockaddr *)&client, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (m.fd < 0 && (errno == EMFILE || errno == ENFILE))
+		return reject_one(f, listener);
 	if (m.fd < 0)
 		return errno == ECONNABORTED || errno == EINTR;
 	if (getsockname(m.fd, (struct sockaddr *)&server, &slen) ||

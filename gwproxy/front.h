@@ -53,11 +53,13 @@ struct endpoint {
 
 /**
  * struct front - Worker 0's
- * @broker:	Socket to whom sockets are asked from; -1: none
+ * @broker:	To whom transparent sockets are asked from; -1: none
+ * @spare:	A descriptor to give up when there is none: to take a connection and reset it
  */
 struct front {
 	struct proxy *proxy;
 	int broker;
+	int spare;
 	bool closed;
 	unsigned waiting;
 	struct endpoint *bucket[FRONT_BUCKETS];

@@ -196,7 +196,11 @@ static void set_up(struct gwproxy *g)
 	priv_drop(&priv);
 	if (c->ca_cert)
 		sign_secrecy();
+#ifdef __SANITIZE_ADDRESS__
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);	/* LeakSanitizer traces its own process */
+#else
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+#endif
 	if (tls.keylog)
 		keylog_start(tls.keylog);
 }
@@ -255,6 +259,7 @@ int main(int argc, char **argv)
 	start_workers(&g);
 	g.front.proxy = &g.proxy;
 	g.front.broker = -1;
+	g.front.spare = dup(g.signals);
 	g.on_signal.ready = signal_ready;
 	g.drain.fire = drain_look;
 	if (loop_watch(loop_of(&g), g.signals, EPOLLIN, &g.on_signal))

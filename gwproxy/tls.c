@@ -291,6 +291,7 @@ void tls_start(struct conn *c, const struct hello *h)
 {
 	struct tls *t = c->worker->tls;
 	SSL *s = SSL_new(t->to_server);
+	SSL_SESSION *old;
 	struct leg *l;
 
 	c->shake = calloc(1, sizeof(*c->shake));
@@ -300,6 +301,11 @@ void tls_start(struct conn *c, const struct hello *h)
 		return;
 	}
 	c->shake->hello = *h;
+	c->session_key = sessions_key(t->sessions, &c->node.tuple, h);
+	SSL_set_ex_data(s, t->key_index, &c->session_key);
+	old = sessions_find(t->sessions, c->session_key);
+	if (old)
+		SSL_set_session(s, old);	/* it is tried; else the handshake is whole */
 	SSL_set_app_data(s, c);
 	SSL_set_connect_state(s);
 	l = leg_tls_new(s, c->server);

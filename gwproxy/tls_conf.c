@@ -32,6 +32,7 @@ struct learnt {
 struct tls_conf {
 	struct tls_options o;
 	X509_STORE *roots;
+	int key_index;
 	pthread_mutex_t lock;
 	uint8_t key[crypto_shorthash_KEYBYTES];
 	struct learnt learnt[LEARNT];
@@ -91,6 +92,7 @@ struct tls_conf *tls_conf_new(const struct tls_options *o)
 		die("out of memory");
 	t->o = *o;
 	t->roots = roots(o->upstream_ca);
+	t->key_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
 	crypto_shorthash_keygen(t->key);
 	pthread_mutex_init(&t->lock, NULL);
 	return t;
@@ -120,6 +122,18 @@ static SSL_CTX *context(const struct tls_conf *conf, const SSL_METHOD *method)
 	return c;
 }
 
+/* May come at any time of a connection.  Return: 1: @session is kept */
+static int new_session(SSL *s, SSL_SESSION *session)
+{
+	struct tls *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(s));
+	const uint64_t *key = SSL_get_ex_data(s, t->key_index);
+
+	if (!key || SSL_get_verify_result(s) != X509_V_OK)
+		return 0;
+	sessions_keep(t->sessions, *key, session);
+	return 1;
+}
+
 struct tls *tls_open(struct tls_conf *conf)
 {
 	struct tls *t = calloc(1, sizeof(*t));
@@ -128,14 +142,19 @@ struct tls *tls_open(struct tls_conf *conf)
 		die("out of memory");
 	t->conf = conf;
 	t->mint = mint_new(conf->o.ca, MINT_LEAVES);
-	if (!t->mint)
+	t->sessions = sessions_new();
+	t->key_index = conf->key_index;
+	if (!t->mint || !t->sessions)
 		die("out of memory");
 	t->to_client = context(conf, TLS_server_method());
 	SSL_CTX_set_session_cache_mode(t->to_client, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_alpn_select_cb(t->to_client, tls_select_alpn, NULL);
 	t->to_server = context(conf, TLS_client_method());
 	SSL_CTX_set1_cert_store(t->to_server, conf->roots);
-	SSL_CTX_set_session_cache_mode(t->to_server, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_app_data(t->to_server, t);
+	SSL_CTX_set_session_cache_mode(t->to_server,
+				       SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+	SSL_CTX_sess_set_new_cb(t->to_server, new_session);
 	SSL_CTX_set_client_cert_cb(t->to_server, tls_client_cert);
 	SSL_CTX_set_verify(t->to_server, conf->o.insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
 			   tls_verify);
@@ -149,5 +168,6 @@ void tls_close(struct tls *t)
 	SSL_CTX_free(t->to_client);
 	SSL_CTX_free(t->to_server);
 	mint_free(t->mint);
+	sessions_free(t->sessions);
 	free(t);
 }

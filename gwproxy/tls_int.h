@@ -32,9 +32,18 @@ struct shake {
  */
 struct tls {
 	struct tls_conf *conf;
+	int key_index;		/* ex_data of a server's SSL: where its session is kept */
 	SSL_CTX *to_client, *to_server;
 	struct mint *mint;
+	struct sessions *sessions;
 };
+
+/* tls_sess.c */
+struct sessions *sessions_new(void);
+void sessions_free(struct sessions *s);
+uint64_t sessions_key(const struct sessions *s, const struct tuple *t, const struct hello *h);
+void sessions_keep(struct sessions *s, uint64_t key, SSL_SESSION *session);	/* taken */
+SSL_SESSION *sessions_find(const struct sessions *s, uint64_t key);	/* theirs; NULL: none */
 
 int tls_select_alpn(SSL *s, const unsigned char **out, unsigned char *len,
 		    const unsigned char *in, unsigned in_len, void *arg);
