@@ -110,6 +110,7 @@ static void begin_again(struct conn *c, const char *where)
 	struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
 	struct leg *sock = leg_tls_strip(c->server);
 	socklen_t len;
+	int err;
 
 	count(c->worker, COUNT_PASSED);
 	conn_say(c, "pass", where);
@@ -121,10 +122,10 @@ static void begin_again(struct conn *c, const char *where)
 	c->server = sock;
 	c->restarted = true;
 	sock->ready = 0;
-	connect(sock->fd, (struct sockaddr *)&sa, sizeof(sa));
+	err = connect(sock->fd, (struct sockaddr *)&sa, sizeof(sa));
 	len = tuple_address(&c->node.tuple, false, &sa);
 	conn_state(c, CONN_CONNECT, c->worker->proxy->connect_ns);
-	if (connect(sock->fd, (struct sockaddr *)&sa, len) && errno != EINPROGRESS)
+	if (err || (connect(sock->fd, (struct sockaddr *)&sa, len) && errno != EINPROGRESS))
 		conn_end(c, "server-unreachable", true);
 }
 
@@ -278,7 +279,7 @@ void tls_step(struct conn *c)
 }
 
 /* The client checks names by what it knows; without SNI we know none. */
-static int set_up(SSL *s, const struct hello *h)
+static int set_up(SSL *s, struct hello *h)
 {
 	if (h->alpn_len && SSL_set_alpn_protos(s, h->alpn, (unsigned)h->alpn_len))
 		return -EINVAL;
@@ -295,12 +296,13 @@ void tls_start(struct conn *c, const struct hello *h)
 	struct leg *l;
 
 	c->shake = calloc(1, sizeof(*c->shake));
-	if (!s || !c->shake || set_up(s, h)) {
+	if (c->shake)
+		c->shake->hello = *h;
+	if (!s || !c->shake || set_up(s, &c->shake->hello)) {
 		SSL_free(s);
 		fail(c, TLS_ALERT_HANDSHAKE, "memory");
 		return;
 	}
-	c->shake->hello = *h;
 	c->session_key = sessions_key(t->sessions, &c->node.tuple, h);
 	SSL_set_ex_data(s, t->key_index, &c->session_key);
 	old = sessions_find(t->sessions, c->session_key);
