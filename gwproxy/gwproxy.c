@@ -39,6 +39,8 @@ struct gwproxy {
 	struct policy *policy;
 	struct hrules *web;
 	struct hooks hooks;
+	struct ca *ca;
+	struct keylog *keylog;
 	int signals;
 	struct watch on_signal;
 	struct timer drain;
@@ -187,9 +189,10 @@ static void set_up(struct gwproxy *g)
 	if (c->nlisten && g->proxy.transparent)
 		alone_broker(&g->alone, &priv);
 	if (c->keylog || c->keylog_pub)
-		tls.keylog = keylog_open(c->keylog, c->keylog_pub ? c->run_dir : NULL, &priv);
+		tls.keylog = g->keylog =
+			keylog_open(c->keylog, c->keylog_pub ? c->run_dir : NULL, &priv);
 	if (c->ca_cert) {
-		tls.ca = ca_open(c->ca_cert, c->ca_key);
+		tls.ca = g->ca = ca_open(c->ca_cert, c->ca_key);
 		g->proxy.tls = tls_conf_new(&tls);
 	}
 	priv_no_new();
@@ -238,6 +241,8 @@ static void tear_down(struct gwproxy *g)
 	for (unsigned i = 0; i < p->nworkers; i++)
 		worker_free(p->worker[i]);
 	tls_conf_free(p->tls);
+	ca_close(g->ca);
+	keylog_close(g->keylog);
 	hrules_close(g->web);
 }
 

@@ -26,6 +26,12 @@ void lane_give(uint8_t *buf, size_t room)
 		free(buf);
 }
 
+void lane_spare_close(void)
+{
+	while (nspare)
+		free(spare[--nspare]);
+}
+
 static void drop_in(struct lane *l)
 {
 	lane_give(l->in, l->room);

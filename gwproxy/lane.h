@@ -68,6 +68,7 @@ static inline void lane_pass(struct lane *l, size_t n)
  */
 uint8_t *lane_take(size_t room);
 void lane_give(uint8_t *buf, size_t room);
+void lane_spare_close(void);	/* at the end of a thread */
 
 /**
  * lane_fill() - Read what there is room for, at most once

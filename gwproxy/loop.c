@@ -29,7 +29,7 @@ struct loop {
 /* Mail is written in one piece of up to PIPE_BUF: length, then bytes. */
 struct letter {
 	uint16_t len;
-	uint8_t msg[LOOP_MAIL_MAX];
+	_Alignas(max_align_t) uint8_t msg[LOOP_MAIL_MAX];
 };
 
 static void read_mail(struct watch *w, uint32_t events)

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "conn.h"
+#include "lane.h"
 #include "leg_sock.h"
 #include "log.h"
 #include "policy.h"
@@ -95,6 +96,7 @@ void worker_run(struct worker *w)
 	conn_end_all(w, 0, "stopped");
 	loop_drain(w->loop);
 	splice_pool_close();
+	lane_spare_close();
 }
 
 static void *run(void *arg)

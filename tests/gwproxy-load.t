@@ -143,5 +143,5 @@ ok(SAN or rss() - before < 1024, "and no memory (%d KB, %d before)" % (rss(), be
 px.signal(signal.SIGUSR1)
 ok(until(lambda: "gwproxy: 0 open" in px.stderr(), 3), "and no connection", px.stderr()[-600:])
 px.signal(signal.SIGTERM)
-ok(px.wait(10) == 0, "it ends", px.stderr()[-1500:])
+ok(px.wait(10) == 0, "it ends", px.stderr()[-6000:])
 done()
