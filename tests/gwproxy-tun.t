@@ -52,7 +52,7 @@ print("churned")
 
 def sim(client, proxy="", tun="", args=(), seconds=55):
     """A client's script in a simulation; its output, and all that was logged"""
-    for name in ("proxy.log", "tun.log"):
+    for name in ("proxy.log", "tun.log", "again"):
         if os.path.exists(gwtest.path(name)):
             os.unlink(gwtest.path(name))
     wait = "" if proxy is None else \
@@ -62,7 +62,8 @@ def sim(client, proxy="", tun="", args=(), seconds=55):
         with open(gwtest.path(name), "w") as f:
             f.write(text)
     start = "" if proxy is None else \
-        "gwproxy --log-level info %s 2>proxy.log & echo $! >proxy.pid; " % proxy
+        ("until sh -c 'echo $$ >proxy.pid; exec gwproxy --log-level info %s' 2>>proxy.log; "
+         "do echo again >>again; done & " % proxy)
     chain = start + ("gwcap -q -I eth0 --peer auto | gwdecap -q | gwtun %s 2>tun.log | "
                      "gwinject -q -I eth0" % tun)
     p = subprocess.run(["gwsim", "run", "-a", chain, "-s", "sh server.sh", "--server-wait", "80",
@@ -97,6 +98,14 @@ ok(with_us == without and with_us.count("\n") == 8 and "server-refused" in err,
    "connect(2) to who refuses or cannot be reached: the same errors as without us", with_us, without, err)
 out, err = sim("/usr/bin/python3 churn.py; kill -USR1 $(cat proxy.pid); sleep 0.3")
 ok("churned" in out and "gwproxy: 0 open, 300 opened" in err, "300 connections, none is left", out, err)
+out, err = sim("""
+curl -sS -m 5 --limit-rate 1M -o /dev/null http://server/file 2>&1 & sleep 0.5
+kill -9 $(cat proxy.pid); sleep 1; cat again
+curl -sS -m 3 http://server/file | sha256sum; wait
+""" + SUMS)
+ok("again" in out and "curl: (56)" in out and err.count("attached to gwtun") == 2 and
+   len(set(re.findall(r"^[0-9a-f]{64}", out, re.M))) == 1,
+   "killed: old connections are reset, new ones work a second later", out, err)
 client = """
 get() { gwsim shell -e $1 client -- curl -sS -m 20 --local-port 41000 http://server/$2; }
 get %s file | sha256sum >a & get %s file | sha256sum >b; wait
