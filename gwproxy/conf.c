@@ -41,6 +41,7 @@ static const struct opt options[] = {
 	  "verify servers against these (PEM), not the system's roots" },
 	{ "upstream-insecure", OPT_INSECURE, NULL, "do not verify servers: for labs" },
 	HRULES_OPTIONS,
+	RECORD_OPTIONS,
 	{ "tls-ports", OPT_TLS_PORTS, "PORTS", "where to look for TLS (any)" },
 	{ "http-ports", OPT_HTTP_PORTS, "PORTS",
 	  "where to look for HTTP, in the clear or in TLS\n"
@@ -153,7 +154,8 @@ static void set(void *ctx, int ch, const char *arg)
 	struct conf *c = ((struct both *)ctx)->c;
 	struct proxy *p = ((struct both *)ctx)->p;
 
-	if (set_time(p, ch, arg) || set_tls(c, ch, arg) || hrules_option(&c->web, ch, arg))
+	if (set_time(p, ch, arg) || set_tls(c, ch, arg) || hrules_option(&c->web, ch, arg) ||
+	    record_option(&c->record, ch, arg))
 		return;
 	switch (ch) {
 	case 'l': add_listen(c, arg); break;
@@ -261,6 +263,8 @@ void conf_parse(struct conf *c, struct proxy *p, int argc, char **argv)
 		p->hold = false;
 	else
 		p->transparent = true;
+	if (c->record.nheaders && !c->record.path)
+		die_usage("--record-header goes with --record");
 	check_tls(c, argc, argv);
 	find_tun(c);
 }

@@ -11,6 +11,7 @@
 #include "hrules.h"
 #include "listen.h"
 #include "proxy.h"
+#include "record.h"
 
 #define CONF_PATH	256
 
@@ -30,6 +31,7 @@ struct conf {
 	uint64_t drain_ms;
 	uint64_t conns;
 	struct hrules_conf web;
+	struct record_conf record;
 };
 
 /**

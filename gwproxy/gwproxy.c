@@ -38,6 +38,7 @@ struct gwproxy {
 	struct alone alone;
 	struct policy *policy;
 	struct hrules *web;
+	struct record *record;		/* NULL: none */
 	struct hooks hooks;
 	struct ca *ca;
 	struct keylog *keylog;
@@ -79,6 +80,19 @@ static void print_counts(const struct proxy *p)
 			fprintf(stderr, ", %llu %s", n, name[c]);
 	}
 	fputc('\n', stderr);
+}
+
+/* What rules and the record could not do */
+static void print_failures(struct gwproxy *g)
+{
+	struct hrules_counts n;
+
+	hrules_counts(g->web, &n);
+	if (n.errors || n.too_long || n.encoded || n.partial)
+		fprintf(stderr, "gwproxy: rules: %llu errors, %llu matches too long, left alone: %llu "
+			"encoded bodies, %llu partial ones\n", (unsigned long long)n.errors,
+			(unsigned long long)n.too_long, (unsigned long long)n.encoded,
+			(unsigned long long)n.partial);
 }
 
 static void reload(struct gwproxy *g)
@@ -244,6 +258,14 @@ static void tear_down(struct gwproxy *g)
 	ca_close(g->ca);
 	keylog_close(g->keylog);
 	hrules_close(g->web);
+	record_close(g->record);
+}
+
+static void open_record(struct gwproxy *g)
+{
+	g->record = record_open(&g->conf.record);
+	if (hooks_add(&g->hooks, &record_ops, g->record) < 0)
+		die("too many hooks");
 }
 
 int main(int argc, char **argv)
@@ -258,9 +280,13 @@ int main(int argc, char **argv)
 	g.web = hrules_start(&g.conf.web);	/* with -n it ends here */
 	if (hooks_add(&g.hooks, &hrules_ops, g.web) < 0)
 		die("too many hooks");
+	if (g.conf.record.path)
+		open_record(&g);
 	conf_limits(&g.conf, &g.proxy);
 	g.signals = signals_open();
 	set_up(&g);
+	if (g.record)
+		record_run(g.record);	/* holds no privilege: it begins now */
 	start_workers(&g);
 	g.front.proxy = &g.proxy;
 	g.front.broker = -1;
@@ -276,8 +302,10 @@ int main(int argc, char **argv)
 		attach_start(&g.attach, &g.front, g.conf.tun);
 	ready_notify(g.conf.ready_fd);
 	worker_run(g.proxy.worker[0]);
-	if (!g.conf.quiet)
+	if (!g.conf.quiet) {
 		print_counts(&g.proxy);
+		print_failures(&g);
+	}
 	tear_down(&g);
 	return g.drain_until_ns ? EXIT_SUCCESS : EXIT_RUNTIME;
 }

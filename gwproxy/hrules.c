@@ -29,6 +29,7 @@ struct hrules {
 	const struct hrules_conf *conf;
 	pthread_mutex_t lock;		/* of @now, and of the log's limits */
 	struct hrules_set *now;
+	atomic_uint n;			/* rules of @now */
 	_Atomic uint64_t errors, too_long, encoded, partial;
 };
 
@@ -409,10 +410,13 @@ static void state_free(struct state *st)
 static enum hook_verdict hrules_request(void *ctx, unsigned self, struct exchange *x)
 {
 	struct hrules *w = ctx;
-	struct state *st = state_new(w);
 	enum hook_verdict v = HOOK_PASS;
 	struct hrules_groups g;
+	struct state *st;
 
+	if (!atomic_load_explicit(&w->n, memory_order_relaxed))
+		return HOOK_PASS;
+	st = state_new(w);
 	if (!st)
 		return HOOK_DROP;
 	if (x->state[self])
@@ -544,6 +548,7 @@ static struct hrules *make(const struct hrules_conf *c, struct hrules_set *rs)
 
 	w->conf = c;
 	w->now = rs;
+	atomic_init(&w->n, rs->n);
 	pthread_mutex_init(&w->lock, NULL);
 	return w;
 }
@@ -605,6 +610,7 @@ bool hrules_reload(struct hrules *w)
 	old = w->now;
 	carry_over(rs, old);
 	w->now = rs;
+	atomic_store(&w->n, n);
 	pthread_mutex_unlock(&w->lock);
 	rules_drop(old);
 	log_notice("rules: reloaded, %u in force", n);

@@ -13,6 +13,7 @@ far     with the next 'near' block: two machines, the load balancer's packets ar
 chain   a live chain runs already, with gwhealth on 8080 and 127.0.0.1:9681.
 sim     a simulation runs already.
 rules   not shell: rules, the default in gwrules(5), checked by gwfilter -n, or by gwmangle -n where they edit.
+web     the same in gwweb(5), by gwproxy -n.
 told    a transcript: its commands are run again and must print the same, times aside.
 examples  the examples folder itself.
 clone   a copy of this source tree, where make and what needs a fresh machine only say that
@@ -108,6 +109,8 @@ def man_blocks(path):
 def default_fixture(path, text):
     if path.endswith("/gwrules.5"):
         return "rules"
+    if path.endswith("/gwweb.5"):
+        return "web"
     return "live" if "eth0" in text and not text.startswith("gwsim") else "files"
 
 
@@ -416,11 +419,12 @@ def run_chain(where, text, fixture):
     place.close()
 
 
-def run_rules(where, text):
+def run_rules(where, text, program=None):
     place = Place("rules")
     write(place.dir + "/example.rules", text)
     edits = re.search(r"^\s*(replace|set)\b", text, re.M)
-    proc = place.start(f"{'gwmangle' if edits else 'gwfilter'} -n -f example.rules\n")
+    program = program or ("gwmangle" if edits else "gwfilter")
+    proc = place.start(f"{program} -n -f example.rules\n")
     ok(proc.wait() == 0, f"{where}: rules", f"{text}\n{place.log()}")
     place.close()
 
@@ -464,7 +468,7 @@ def run_sim(where, text):
 def run_block(block):
     where, fixture, text, far = block
     results.of_block = []
-    run = {"rules": run_rules, "told": run_told, "sim": run_sim}.get(fixture)
+    run = {"rules": run_rules, "web": lambda where, text: run_rules(where, text, "gwproxy"), "told": run_told, "sim": run_sim}.get(fixture)
     try:
         if fixture == "near":
             run_pair(where, text, far)
