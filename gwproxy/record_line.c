@@ -394,8 +394,6 @@ static void put_exchange(struct line *l, const struct record_conf *c, const psl_
 	put_str(l, "upgraded", x->upgraded);
 	if (resp)
 		put(l, "status", json_integer(message_status(resp)));
-	if (x->answer && !x->resp)
-		put(l, "answered", json_true());
 	put_headers(l, "request_header", c, x->req);
 	put_headers(l, "response_header", c, resp);
 	put(l, "request_bytes", json_integer((json_int_t)x->req_bytes));

@@ -199,8 +199,8 @@ static void test_kinds(void)
 	x.why = "answered";
 	request("a", "/", NULL, NULL);
 	make(true);
-	OK(json_integer_value(json_object_get(line, "status")) == 403 &&
-	   json_is_true(json_object_get(line, "answered")) && is("why", "answered"), "an answer of ours");
+	OK(json_integer_value(json_object_get(line, "status")) == 403 && is("why", "answered"),
+	   "an answer of ours");
 	message_free(x.answer);
 	x.answer = NULL;
 	make(true);
