@@ -276,7 +276,7 @@ bool hrules_query(const struct exchange *x, struct text name, size_t *pos, struc
 		n_name = eq ? (size_t)(eq - t.p) - i : n;
 		o->n = 0;
 		decode(o, t.p + i, n_name);
-		same = !o->failed && o->n == name.len && n && !memcmp(o->p, name.p, name.len);
+		same = o->p && !o->failed && o->n == name.len && !memcmp(o->p, name.p, o->n);
 		if (!same)
 			continue;
 		o->n = 0;

@@ -190,14 +190,16 @@ static size_t decode(const char *s, size_t len, char *out, size_t room)
 /* Copy a path, with "-" for the values of secret arguments */
 static size_t copy_path(char *out, struct text path)
 {
-	const char *end = path.p + path.len, *p = path.len ? memchr(path.p, '?', path.len) : NULL;
+	const char *p = path.len ? memchr(path.p, '?', path.len) : NULL, *end;
 	char name[64];
 	size_t n;
 
 	if (!p) {
-		memcpy(out, path.p ? path.p : "", path.len);
+		if (path.len)
+			memcpy(out, path.p, path.len);
 		return path.len;
 	}
+	end = path.p + path.len;
 	n = (size_t)(p - path.p);
 	memcpy(out, path.p, n);
 	while (p < end) {
@@ -331,8 +333,9 @@ static bool in_query(const struct message *req, struct sigv4 *out)
 {
 	static const char field[] = "X-Amz-Credential=";
 	struct text t = message_path(req);
-	const char *q = t.len ? memchr(t.p, '?', t.len) : NULL, *end = t.p + t.len, *at, *stop;
+	const char *q = t.len ? memchr(t.p, '?', t.len) : NULL, *end, *at, *stop;
 
+	end = q ? t.p + t.len : NULL;
 	for (at = q; at && at < end; at = memchr(at + 1, '&', (size_t)(end - at - 1))) {
 		if ((size_t)(end - at) < sizeof(field) ||
 		    strncasecmp(at + 1, field, sizeof(field) - 1))
