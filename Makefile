@@ -26,7 +26,7 @@ BASE_C  := -std=c11 -D_GNU_SOURCE -DGW_VERSION='"$(VERSION)"' -Icommon -isystem 
 	   $(shell pkg-config --cflags $(PKGS))
 ALL_C   := $(BASE_C) -MMD -MP $(WARN) $(HARDEN) $($(SAN)) $(CPPFLAGS) $(CFLAGS)
 ALL_LD  := -pie -Wl,-z,relro,-z,now -Wl,--as-needed $($(SAN)) $(LDFLAGS)
-LIBS    := $(shell pkg-config --libs $(PKGS)) -lwslay -lm -lpthread
+LIBS    := $(shell pkg-config --libs $(PKGS)) -lwslay -lz -lm -lpthread
 # Debian has llhttp as sources only
 LLHTTP  := /usr/share/llhttp
 

@@ -168,8 +168,13 @@ bool h1_requests(struct h1 *h)
 		lane_skip(&h->up, lane_len(&h->up));
 		return false;
 	case SIDE_TUNNEL:
-		if (h->ws)
-			return ws_take(h->ws, true);
+		if (h->ws) {
+			if (ws_take(h->ws, true))
+				return true;
+			if (h->over || !ws_dry(h->ws, true))
+				return false;
+			break;
+		}
 		h->x.req_bytes += lane_len(&h->up);
 		lane_pass(&h->up, lane_len(&h->up));
 		break;
@@ -178,7 +183,7 @@ bool h1_requests(struct h1 *h)
 	}
 	if (h->up.eof && (h->req.state == SIDE_TUNNEL || !lane_len(&h->up)))
 		h->up.shut = true;	/* half-closed: the server hears of it */
-	if (h->req.state == SIDE_TUNNEL && h->up.eof && h->down.eof)
+	if (h->req.state == SIDE_TUNNEL && h->up.eof && h->down.eof && (!h->ws || ws_dry(h->ws, false)))
 		h1_close(h, "done");
 	return false;
 }
@@ -315,8 +320,12 @@ bool h1_responses(struct h1 *h)
 	case SIDE_BODY_ASK:
 		return h1_body(h, true);
 	case SIDE_TUNNEL:
-		if (h->ws)
-			return ws_take(h->ws, false);
+		if (h->ws) {
+			if (ws_take(h->ws, false))
+				return true;
+			h->down.shut |= h->down.eof && ws_dry(h->ws, false);
+			break;
+		}
 		h->x.resp_bytes += lane_len(&h->down);
 		lane_pass(&h->down, lane_len(&h->down));
 		h->down.shut |= h->down.eof;

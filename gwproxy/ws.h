@@ -25,4 +25,7 @@ void ws_free(struct ws *w);	/* NULL is fine */
  */
 bool ws_take(struct ws *w, bool from_client);
 
+/* Was all looked at that came from there? */
+bool ws_dry(const struct ws *w, bool from_client);
+
 #endif /* GW_WS_H */

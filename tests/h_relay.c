@@ -5,7 +5,7 @@
  * Listens on 127.0.0.1:PORT, relays each connection to 127.0.0.1:UPSTREAM_PORT.  ENGINE: h1, h2 or
  * copy (no engine at all: what the others are compared with).  HOOK: "header" (X-Seen on both heads),
  * "body" (bodies go through a hook that changes nothing), "upper" (bodies and messages in
- * capitals), "look" (messages of WebSocket are looked at).  Says "ready", and for each exchange
+ * capitals), "look" (messages of WebSocket are looked at), "log" (none of these).  Says "ready", and for each exchange
  * its method, path, status and end; at the end of its stdin it ends.
  */
 #include <arpa/inet.h>
