@@ -59,14 +59,13 @@ static void server_gone(struct h2 *h, const char *why)
 static bool take(struct h2 *h, bool client)
 {
 	struct leg *l = client ? h->r.client : h->r.server;
-	bool *eof = client ? &h->client_eof : &h->server_eof;
 	short *want = client ? &h->want_client_in : &h->want_server_in;
 	nghttp2_session *session = client ? h->cs : h->ss;
 	ssize_t n, used;
 
 	*want = 0;
 	/* Bodies are held back by their windows; this is for all else that asks for answers */
-	if (*eof || h->over || nghttp2_session_get_outbound_queue_size(h->cs) > QUEUE_MAX ||
+	if ((client ? h->client_eof : h->server_eof) || h->over || nghttp2_session_get_outbound_queue_size(h->cs) > QUEUE_MAX ||
 	    (client && nghttp2_session_get_outbound_queue_size(h->ss) > QUEUE_MAX))
 		return false;
 	n = leg_read(l, in, sizeof(in));
@@ -78,12 +77,13 @@ static bool take(struct h2 *h, bool client)
 		reset(h, client ? "client reset" : "server reset");
 		return false;
 	}
+	if (!n && client) {
+		h->client_eof = true;
+		finish(h, "done", NGHTTP2_NO_ERROR);
+		return true;
+	}
 	if (!n) {
-		*eof = true;
-		if (client)
-			finish(h, "done", NGHTTP2_NO_ERROR);
-		else
-			server_gone(h, "server closed");
+		server_gone(h, "server closed");
 		return true;
 	}
 	h->moved_ns = h->now_ns;
@@ -98,7 +98,7 @@ static bool take(struct h2 *h, bool client)
 	else
 		finish(h, used == NGHTTP2_ERR_FLOODED ? "refused: flood" : "refused: http/2",
 		       used == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
-	*eof |= client;
+	h->client_eof |= client;
 	return true;
 }
 

@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: MIT */
+/* h2: streams through the engine, hooks, resets, slow readers, floods and what is refused */
+#include <stdio.h>
+
+#include <nghttp2/nghttp2.h>
+
+#include "../gwproxy/message_int.h"
+#include "legpair.h"
+#include "tap.h"
+
+#define STREAMS	128
+
+/* A peer: a session of nghttp2's own, at one end */
+struct peer {
+	nghttp2_session *s;
+	int fd;
+	bool server, manual, gone;
+	struct {
+		int32_t id;
+		char fields[2048];
+		size_t body;
+		uint32_t sum;
+		bool end;
+		int64_t closed;		/* error code, or -1 */
+		size_t to_send, sent;
+		bool trailers;
+	} st[STREAMS];
+	unsigned n;
+	int32_t goaway;
+	uint32_t goaway_code;
+	size_t reply;			/* bytes of body a server answers */
+	bool reply_trailers, no_reply;
+	uint8_t out[32768];
+	size_t nout;
+};
+
+static int at(struct peer *p, int32_t id)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		if (p->st[i].id == id)
+			return (int)i;
+	p->st[p->n].id = id;
+	p->st[p->n].closed = -1;
+	return (int)p->n++;
+}
+
+static int peer_header(nghttp2_session *s, const nghttp2_frame *f, const uint8_t *n, size_t nl,
+		       const uint8_t *v, size_t vl, uint8_t flags, void *user)
+{
+	struct peer *p = user;
+	char *to = p->st[at(p, f->hd.stream_id)].fields;
+	size_t len = strlen(to);
+
+	(void)s, (void)flags;
+	snprintf(to + len, sizeof(p->st[0].fields) - len, "%.*s=%.*s;", (int)nl, (const char *)n, (int)vl,
+		 (const char *)v);
+	return 0;
+}
+
+static int peer_data(nghttp2_session *s, uint8_t flags, int32_t id, const uint8_t *d, size_t len, void *user)
+{
+	struct peer *p = user;
+	int i = at(p, id);
+
+	(void)s, (void)flags;
+	for (size_t k = 0; k < len; k++)
+		p->st[i].sum = p->st[i].sum * 31 + d[k];
+	p->st[i].body += len;
+	return 0;
+}
+
+static ssize_t peer_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+			 nghttp2_data_source *src, void *user)
+{
+	struct peer *p = user;
+	int i = at(p, id);
+	size_t n = p->st[i].to_send - p->st[i].sent;
+	nghttp2_nv t = { (uint8_t *)(uintptr_t)"x-end", (uint8_t *)(uintptr_t)"yes", 5, 3, 0 };
+
+	(void)src;
+	if (n > len)
+		n = len;
+	for (size_t k = 0; k < n; k++)
+		buf[k] = (uint8_t)('a' + (p->st[i].sent + k) % 23);
+	p->st[i].sent += n;
+	if (p->st[i].sent == p->st[i].to_send) {
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		if (p->st[i].trailers) {
+			*flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+			nghttp2_submit_trailer(s, id, &t, 1);
+		}
+	}
+	return (ssize_t)n;
+}
+
+#define NV(n, v) { (uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), sizeof(n) - 1, sizeof(v) - 1, 0 }
+
+/* nghttp2 makes letters small, unless the name is not copied */
+#define NV_AS_IS(n, v) { (uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), sizeof(n) - 1, sizeof(v) - 1, \
+			 NGHTTP2_NV_FLAG_NO_COPY_NAME }
+
+static void peer_answer(struct peer *p, int32_t id)
+{
+	nghttp2_nv nv[] = { NV(":status", "200"), NV("server", "test") };
+	nghttp2_data_provider d = { .read_callback = peer_read };
+	int i = at(p, id);
+
+	p->st[i].to_send = p->reply;
+	p->st[i].trailers = p->reply_trailers;
+	nghttp2_submit_response(p->s, id, nv, 2, p->reply ? &d : NULL);
+}
+
+static int peer_frame(nghttp2_session *s, const nghttp2_frame *f, void *user)
+{
+	struct peer *p = user;
+
+	(void)s;
+	if (f->hd.type == NGHTTP2_GOAWAY) {
+		p->goaway = f->goaway.last_stream_id;
+		p->goaway_code = f->goaway.error_code;
+	}
+	if ((f->hd.type == NGHTTP2_HEADERS || f->hd.type == NGHTTP2_DATA) &&
+	    (f->hd.flags & NGHTTP2_FLAG_END_STREAM)) {
+		p->st[at(p, f->hd.stream_id)].end = true;
+		if (p->server && !p->no_reply)
+			peer_answer(p, f->hd.stream_id);
+	}
+	return 0;
+}
+
+static int peer_close(nghttp2_session *s, int32_t id, uint32_t code, void *user)
+{
+	struct peer *p = user;
+
+	(void)s;
+	p->st[at(p, id)].closed = code;
+	return 0;
+}
+
+static void peer_open(struct peer *p, int fd, bool server, bool manual)
+{
+	nghttp2_session_callbacks *c;
+	nghttp2_option *o;
+
+	*p = (struct peer){ .fd = fd, .server = server, .manual = manual, .goaway = -1 };
+	nghttp2_session_callbacks_new(&c);
+	nghttp2_option_new(&o);
+	nghttp2_option_set_no_auto_window_update(o, manual);
+	nghttp2_option_set_no_http_messaging(o, 1);	/* may say what it wants */
+	nghttp2_session_callbacks_set_on_header_callback(c, peer_header);
+	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, peer_data);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(c, peer_frame);
+	nghttp2_session_callbacks_set_on_stream_close_callback(c, peer_close);
+	if (server)
+		nghttp2_session_server_new2(&p->s, c, p, o);
+	else
+		nghttp2_session_client_new2(&p->s, c, p, o);
+	nghttp2_submit_settings(p->s, 0, NULL, 0);
+	nghttp2_session_callbacks_del(c);
+	nghttp2_option_del(o);
+}
+
+static void peer_go(struct peer *p)
+{
+	static uint8_t buf[65536];
+	const uint8_t *out;
+	ssize_t n;
+
+	while ((n = recv(p->fd, buf, sizeof(buf), MSG_DONTWAIT)) > 0)
+		nghttp2_session_mem_recv(p->s, buf, (size_t)n);
+	p->gone |= !n;
+	for (;;) {
+		while (p->nout && (n = send(p->fd, p->out, p->nout, MSG_NOSIGNAL)) > 0) {
+			memmove(p->out, p->out + n, p->nout - (size_t)n);
+			p->nout -= (size_t)n;
+		}
+		if (p->nout || (n = nghttp2_session_mem_send(p->s, &out)) <= 0)
+			return;
+		memcpy(p->out, out, (size_t)n);
+		p->nout = (size_t)n;
+	}
+}
+
+static struct world {
+	struct pair p;
+	struct peer c, s;
+} w;
+
+static void open_world(const struct hooks *h)
+{
+	pair_open(&w.p, h2_relay_new, h);
+	for (int i = 0; i < 2; i++)
+		setsockopt(i ? w.p.client : w.p.server, SOL_SOCKET, SO_SNDBUF, &(int){ 1 << 20 }, sizeof(int));
+	peer_open(&w.c, w.p.client, false, false);
+	peer_open(&w.s, w.p.server, true, false);
+}
+
+static void close_world(void)
+{
+	nghttp2_session_del(w.c.s);
+	nghttp2_session_del(w.s.s);
+	pair_close(&w.p);
+}
+
+static void go(int rounds)
+{
+	for (int i = 0; i < rounds; i++) {
+		peer_go(&w.c);
+		pair_step(&w.p);
+		peer_go(&w.s);
+		pair_step(&w.p);
+	}
+}
+
+static int32_t ask(const nghttp2_nv *nv, size_t n, size_t body, bool trailers)
+{
+	nghttp2_data_provider d = { .read_callback = peer_read };
+	int32_t id = nghttp2_submit_request(w.c.s, NULL, nv, n, body ? &d : NULL, NULL);
+	int i = at(&w.c, id);
+
+	w.c.st[i].to_send = body;
+	w.c.st[i].trailers = trailers;
+	return id;
+}
+
+static const nghttp2_nv get[] = { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"),
+				  NV(":path", "/x?y"), NV("cookie", "a"), NV("cookie", "b"), NV("te", "trailers") };
+
+static void test_plain(void)
+{
+	open_world(NULL);
+	w.s.reply = 100000;
+	w.s.reply_trailers = true;
+	for (int i = 0; i < 50; i++)
+		ask(get, 7, i % 2 ? 3000u : 0, i % 4 == 1);
+	go(400);
+	OK(w.s.n == 50 && !strcmp(w.s.st[0].fields, ":method=GET;:scheme=http;:authority=h;:path=/x?y;cookie=a;cookie=b;te=trailers;"),
+	   "50 requests: %s", w.s.st[0].fields);
+	OK(strstr(w.s.st[1].fields, "x-end=yes;") && w.s.st[1].body == 3000, "a body and trailers up");
+	unsigned good = 0;
+
+	for (unsigned i = 0; i < w.c.n; i++)
+		good += !strcmp(w.c.st[i].fields, ":status=200;server=test;x-end=yes;") && w.c.st[i].body == 100000 &&
+			w.c.st[i].end && w.c.st[i].closed == 0;
+	OK(good == 50, "%u answers, with bodies and trailers down", good);
+	nghttp2_submit_goaway(w.c.s, 0, 0, 0, NULL, 0);
+	nghttp2_session_terminate_session(w.c.s, 0);
+	go(5);
+	OK(w.p.state == RELAY_DONE, "the client's GOAWAY ends it: %s", w.p.why);
+	close_world();
+}
+
+/* Hooks */
+static struct {
+	enum hook_verdict request, response;
+	bool change, edit, wait;
+	struct exchange *x;
+	unsigned ends, pieces;
+	char why[64];
+} script;
+
+static enum hook_verdict on_request(void *ctx, unsigned self, struct exchange *x)
+{
+	(void)ctx, (void)self;
+	script.x = x;
+	if (script.change) {
+		message_set(x->req, text_of("X-New"), text_of("1"));
+		message_set_path(x->req, text_of("/other"));
+		message_del(x->req, text_of("Cookie"));
+	}
+	if (script.request == HOOK_ANSWER) {
+		x->answer = message_new();
+		message_set_status(x->answer, 403, text_of(""));
+		x->answer_body = text_of("no");
+	}
+	return script.wait ? HOOK_WAIT : script.request;
+}
+
+static enum hook_verdict on_response(void *ctx, unsigned self, struct exchange *x)
+{
+	(void)ctx, (void)self, (void)x;
+	if (script.change)
+		message_set(x->resp, text_of("Server"), text_of("us"));
+	return script.wait ? HOOK_WAIT : script.response;
+}
+
+static enum hook_verdict on_body(void *ctx, unsigned self, struct exchange *x, struct body *b)
+{
+	(void)ctx, (void)self, (void)x;
+	script.pieces++;
+	if (b->last && body_replace(b, "END", 3))
+		return HOOK_DROP;
+	return script.wait ? HOOK_WAIT : HOOK_PASS;
+}
+
+static bool on_changes(void *ctx, unsigned self, const struct exchange *x, bool response)
+{
+	(void)ctx, (void)self, (void)x, (void)response;
+	return script.edit;
+}
+
+static void on_end(void *ctx, unsigned self, struct exchange *x)
+{
+	(void)ctx, (void)self;
+	script.ends++;
+	snprintf(script.why, sizeof(script.why), "%s", x->why);
+}
+
+static const struct hook_ops scripted = {
+	.name = "script", .request = on_request, .response = on_response, .request_body = on_body,
+	.response_body = on_body, .body_changes = on_changes, .exchange_end = on_end,
+};
+static struct hooks hooks;
+
+static void test_hooks(void)
+{
+	memset(&script, 0, sizeof(script));
+	script.change = script.edit = true;
+	open_world(&hooks);
+	w.s.reply = 200000;
+	ask(get, 7, 70000, false);
+	go(30);
+	OK(strstr(w.s.st[0].fields, ":path=/other;") && strstr(w.s.st[0].fields, "x-new=1;") &&
+	   !strstr(w.s.st[0].fields, "cookie") && strstr(w.s.st[0].fields, "accept-encoding=identity"),
+	   "a request changed: %s", w.s.st[0].fields);
+	OK(!strcmp(w.c.st[0].fields, ":status=200;server=us;"), "a response changed: %s", w.c.st[0].fields);
+	OK(w.c.st[0].end && w.c.st[0].body < 200000 + 4 && w.s.st[0].end && w.s.st[0].body,
+	   "bodies through hooks: %zu up, %zu down", w.s.st[0].body, w.c.st[0].body);
+	OK(script.ends == 1 && !strcmp(script.why, "done"), "its end: %s", script.why);
+	close_world();
+
+	memset(&script, 0, sizeof(script));
+	script.request = HOOK_ANSWER;
+	open_world(&hooks);
+	ask(get, 7, 0, false);
+	ask(get, 7, 1000000, false);
+	go(10);
+	OK(!w.s.n && !strcmp(w.c.st[0].fields, ":status=403;content-length=2;") && w.c.st[0].body == 2 &&
+	   w.c.st[0].closed == 0, "answered: %s", w.c.st[0].fields);
+	OK(w.c.st[1].body == 2 && w.c.st[1].closed == 0 && !strcmp(script.why, "answered"),
+	   "and one whose body is under way: %s", script.why);
+	close_world();
+
+	memset(&script, 0, sizeof(script));
+	script.request = HOOK_DROP;
+	open_world(&hooks);
+	ask(get, 7, 0, false);
+	go(3);
+	OK(w.c.st[0].closed == NGHTTP2_CANCEL && !w.s.n && !strcmp(script.why, "dropped"), "dropped");
+	close_world();
+}
+
+static void test_wait(void)
+{
+	memset(&script, 0, sizeof(script));
+	script.wait = script.edit = true;
+	open_world(&hooks);
+	w.s.reply = 10;
+	ask(get, 7, 20, false);
+	go(5);
+	OK(!w.s.n && script.x, "a hook lets a request wait");
+	for (int i = 0; i < 10 && !script.ends; i++) {
+		if (script.x->wait.point != POINT_NONE)
+			exchange_resume(script.x, HOOK_PASS);
+		go(5);
+	}
+	OK(w.s.st[0].body == 3 && w.c.st[0].body == 3 && script.ends == 1 && w.c.st[0].closed == 0,
+	   "and all of its points, one after the other");
+	close_world();
+}
+
+static void test_resets(void)
+{
+	int32_t id;
+
+	memset(&script, 0, sizeof(script));
+	open_world(&hooks);
+	w.s.no_reply = true;
+	id = ask(get, 7, 0, false);
+	go(4);
+	nghttp2_submit_rst_stream(w.c.s, 0, id, NGHTTP2_CANCEL);
+	go(4);
+	OK(w.s.st[0].closed == NGHTTP2_CANCEL && !strcmp(script.why, "client reset"), "a client's reset goes on");
+	ask(get, 7, 0, false);
+	go(4);
+	nghttp2_submit_rst_stream(w.s.s, 0, w.s.st[1].id, NGHTTP2_ENHANCE_YOUR_CALM);
+	go(4);
+	OK(w.c.st[1].closed == NGHTTP2_ENHANCE_YOUR_CALM && !strcmp(script.why, "server reset"),
+	   "and a server's, with its code");
+	ask(get, 7, 0, false);
+	go(4);
+	nghttp2_submit_goaway(w.s.s, 0, w.s.st[2].id, NGHTTP2_NO_ERROR, NULL, 0);
+	go(4);
+	OK(w.c.goaway == 5, "the server's GOAWAY goes on: last stream %d", w.c.goaway);
+	peer_answer(&w.s, w.s.st[2].id);
+	go(4);
+	OK(w.c.st[2].closed == 0 && w.p.state == RELAY_DONE, "what it took is answered, then it ends: %s", w.p.why);
+	close_world();
+
+	memset(&script, 0, sizeof(script));
+	open_world(&hooks);
+	w.s.no_reply = true;
+	ask(get, 7, 0, false);
+	go(4);
+	close(w.p.server);
+	w.p.server = -1;
+	for (int i = 0; i < 3; i++) {
+		pair_step(&w.p);
+		peer_go(&w.c);
+	}
+	OK(w.c.st[0].closed == NGHTTP2_INTERNAL_ERROR && !strcmp(script.why, "server closed"),
+	   "a server that goes away: %s", script.why);
+	close_world();
+}
+
+/* One stream isn't read: how much of it is held, and do others move? */
+static void test_slow(void)
+{
+	size_t rounds = 0;
+
+	pair_open(&w.p, h2_relay_new, NULL);
+	peer_open(&w.c, w.p.client, false, true);
+	peer_open(&w.s, w.p.server, true, false);
+	w.s.reply = 10 << 20;
+	ask(get, 7, 0, false);
+	for (int i = 0; i < 200; i++)
+		go(1);
+	OK(w.c.st[0].body == 65535 && w.s.st[0].sent <= 65535 + 262144, "of 10 MB a reader who takes 64 KB lets %zu KB come",
+	   w.s.st[0].sent / 1024);
+	nghttp2_session_consume_connection(w.c.s, 65535);
+	w.s.reply = 5;
+	ask(get, 7, 0, false);
+	go(5);
+	OK(w.c.st[1].body == 5 && w.c.st[1].end, "another stream goes past it");
+	for (size_t had = 65535; !w.c.st[0].end && rounds < 100000; rounds++) {
+		nghttp2_session_consume_stream(w.c.s, 1, had);
+		if (rounds)
+			nghttp2_session_consume_connection(w.c.s, had);
+		had = w.c.st[0].body;
+		go(2);
+		had = w.c.st[0].body - had;
+	}
+	OK(w.c.st[0].body == 10 << 20 && w.c.st[0].sum, "read on, all of it comes");
+	close_world();
+}
+
+static void test_refused(void)
+{
+	static const struct { const char *what; nghttp2_nv nv[6]; size_t n; } bad[] = {
+		{ "a name in capitals", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV_AS_IS("X-Up", "1") }, 5 },
+		{ "Connection", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV("connection", "close") }, 5 },
+		{ "Transfer-Encoding", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV("transfer-encoding", "chunked") }, 5 },
+		{ "two lengths", { NV(":method", "POST"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV("content-length", "5"), NV("content-length", "5") }, 6 },
+		{ "a length and no body", { NV(":method", "POST"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV("content-length", "5") }, 5 },
+		{ "CR LF in a value", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV("x", "a\r\nb: c") }, 5 },
+		{ "a space in a path", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/ HTTP/1.1") }, 4 },
+		{ "a colon in a name", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV("a:b", "c") }, 5 },
+		{ "a pseudo field behind others", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV("x", "y"), NV(":path", "/") }, 5 },
+		{ "no path", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h") }, 3 },
+		{ "two paths", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV(":path", "/") }, 5 },
+		{ "a bad method", { NV(":method", "GET / HTTP/1.1"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/") }, 4 },
+		{ "te other than trailers", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV("te", "gzip") }, 5 },
+	}, answered[] = {
+		{ "refused: host-mismatch", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/"), NV("host", "other") }, 5 },
+		{ "refused: host-twice", { NV(":method", "GET"), NV(":scheme", "http"), NV(":path", "/"), NV("host", "h"), NV("host", "h") }, 5 },
+		{ "refused: host", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "u@h"), NV(":path", "/") }, 4 },
+		{ "refused: target", { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"), NV(":path", "/#x") }, 4 },
+	};
+
+	memset(&script, 0, sizeof(script));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		open_world(&hooks);
+		ask(bad[i].nv, bad[i].n, 0, false);
+		go(4);
+		OK(!w.s.n && w.c.st[0].closed > 0 && !w.c.st[0].fields[0], "%s: reset with %d, the server hears nothing",
+		   bad[i].what, (int)w.c.st[0].closed);
+		close_world();
+	}
+	for (size_t i = 0; i < sizeof(answered) / sizeof(answered[0]); i++) {
+		open_world(&hooks);
+		ask(answered[i].nv, answered[i].n, 0, false);
+		go(4);
+		OK(!w.s.n && (strstr(w.c.st[0].fields, ":status=400;") || w.c.st[0].closed > 0), "%s: %s%s", answered[i].what,
+		   w.c.st[0].fields, script.why);
+		close_world();
+	}
+}
+
+static void test_large(void)
+{
+	static char value[16000];
+	nghttp2_nv nv[14];
+
+	memset(value, 'v', sizeof(value));
+	memcpy(nv, get, sizeof(get[0]) * 4);
+	for (int i = 4; i < 9; i++)
+		nv[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)"x-large", (uint8_t *)value, 7, sizeof(value), 0 };
+	memset(&script, 0, sizeof(script));
+	open_world(&hooks);
+	nghttp2_submit_request(w.c.s, NULL, nv, 9, NULL, NULL);
+	go(5);
+	OK(!w.s.n && w.c.n && (strstr(w.c.st[0].fields, ":status=431;") || w.c.st[0].closed > 0 || w.c.goaway_code),
+	   "a head that is too large: %s %d", w.c.st[0].fields, (int)w.c.goaway_code);
+	close_world();
+}
+
+static void test_floods(void)
+{
+	static const uint8_t ping[17] = { 0, 0, 8, 6 }, settings[9] = { 0, 0, 0, 4 };
+	struct got got = { 0 };
+	struct { const char *what; const uint8_t *frame; size_t len; } flood[] = {
+		{ "PING", ping, sizeof(ping) }, { "SETTINGS", settings, sizeof(settings) },
+	};
+
+	for (size_t i = 0; i < 2; i++) {
+		open_world(NULL);
+		go(3);
+		for (int k = 0; k < 5000 && w.p.state == RELAY_WAIT; k++) {
+			send(w.p.client, flood[i].frame, flood[i].len, MSG_NOSIGNAL);
+			pair_step(&w.p);
+			got_take(&got, w.p.client);
+		}
+		OK(w.p.state != RELAY_WAIT && !strcmp(w.p.why, "refused: flood"), "a flood of %s ends it: %s",
+		   flood[i].what, w.p.why);
+		got_free(&got);
+		close_world();
+	}
+	open_world(NULL);
+	for (int k = 0; k < 5000 && w.p.state == RELAY_WAIT; k++) {
+		int32_t id = nghttp2_submit_request(w.c.s, NULL, get, 4, NULL, NULL);
+
+		peer_go(&w.c);
+		nghttp2_submit_rst_stream(w.c.s, 0, id, NGHTTP2_CANCEL);
+		peer_go(&w.c);
+		pair_step(&w.p);
+		w.c.n = w.s.n = 0;
+		w.s.no_reply = true;
+		peer_go(&w.s);
+		w.s.n = 0;
+	}
+	peer_go(&w.c);
+	OK(w.p.state != RELAY_WAIT, "rapid resets end it: %s", w.p.why ? w.p.why : "no");
+	close_world();
+
+	open_world(NULL);
+	w.s.no_reply = true;
+	for (int k = 0; k < 110; k++)
+		ask(get, 4, 0, false);
+	go(6);
+	OK(w.s.n == 100, "%u streams at once", w.s.n);
+	close_world();
+
+	open_world(NULL);
+	send(w.p.client, "GET / HTTP/1.1\r\nHost: h\r\n\r\n", 27, 0);
+	for (int i = 0; i < 4; i++)
+		pair_step(&w.p);
+	peer_go(&w.c);
+	OK(w.c.gone, "HTTP/1.1 on an HTTP/2 connection: closed");
+	close_world();
+}
+
+static void test_times(void)
+{
+	memset(&script, 0, sizeof(script));
+	open_world(&hooks);
+	w.s.no_reply = true;
+	ask(get, 7, 0, false);
+	go(4);
+	OK(w.p.r->deadline_ns, "a deadline");
+	for (int i = 0; i < 4; i++) {
+		w.p.now += 11000000000u;
+		go(2);
+	}
+	OK(w.c.st[0].closed == NGHTTP2_CANCEL && !strcmp(script.why, "timeout"), "a response that does not come: %s", script.why);
+	w.p.now += 61000000000u;
+	go(2);
+	w.p.now += 61000000000u;
+	go(2);
+	OK(w.p.state == RELAY_DONE && !strcmp(w.p.why, "idle"), "then the connection is idle");
+	close_world();
+}
+
+int main(void)
+{
+	hooks_add(&hooks, &scripted, NULL);
+	test_plain();
+	test_hooks();
+	test_wait();
+	test_resets();
+	test_slow();
+	test_refused();
+	test_large();
+	test_floods();
+	test_times();
+	return tap_done();
+}
