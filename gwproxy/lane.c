@@ -182,12 +182,13 @@ uint8_t *lane_room(struct lane *l, size_t len)
 
 int lane_put(struct lane *l, const void *data, size_t len)
 {
-	uint8_t *to = lane_room(l, len);
+	uint8_t *to;
 
-	if (!to)
+	if (!len)
+		return 0;
+	if (!(to = lane_room(l, len)))
 		return -ENOMEM;
-	if (len)
-		memcpy(to, data, len);
+	memcpy(to, data, len);
 	l->out_end += len;
 	return 0;
 }

@@ -44,7 +44,7 @@ struct lane {
 /* Bytes to look at */
 static inline const uint8_t *lane_data(const struct lane *l)
 {
-	return l->in + l->pass;
+	return l->in ? l->in + l->pass : NULL;
 }
 
 static inline size_t lane_len(const struct lane *l)
@@ -96,7 +96,7 @@ int lane_skip(struct lane *l, size_t n);
 int lane_put(struct lane *l, const void *data, size_t len);
 
 /**
- * lane_room() - @len bytes to be written in place, as lane_put(); NULL without memory
+ * lane_room() - @len bytes, at least one, to be written in place, as lane_put(); NULL without memory
  *
  * lane_made() says how many of them were used.
  */

@@ -210,6 +210,8 @@ static void changed(const char *name, const char *up, const char *down, const ch
 	OK(!strcmp(at_server.p, up_out) && !strcmp(at_client.p, down_out), "%s", name);
 	if (strcmp(at_server.p, up_out) || strcmp(at_client.p, down_out))
 		printf("# server got '%s'\n# client got '%s' (%s)\n", at_server.p, at_client.p, p.why);
+	if (server_ends && !(p.state == RELAY_WAIT || p.state == RELAY_DONE))
+		OK(false, "it ends in order: %s", p.why);
 	pair_close(&p);
 	got_free(&at_server);
 	got_free(&at_client);
@@ -240,6 +242,8 @@ static void test_changes(void)
 	changed("toward HTTP/1.0 until close", "GET / HTTP/1.0\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes", "GET / HTTP/1.0\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n<yes>", false);
+	changed("until close to the end", "GET / HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK\r\n\r\nyes",
+		"GET / HTTP/1.0\r\n\r\n", "HTTP/1.0 200 OK\r\nConnection: close\r\n\r\n<yes>", true);
 	changed("until close becomes chunked", REQ("/"), "HTTP/1.1 200 OK\r\n\r\nyes", REQ("/"),
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n<yes>\r\n0\r\n\r\n", true);
 	changed("HEAD of what is changed has no length", "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n",
