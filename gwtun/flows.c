@@ -175,3 +175,15 @@ void flows_walk(struct tun *t, const struct end *gone)
 
 	flow_walk(t->flows, keep, &w);
 }
+
+static bool orphan(void *ctx, void *value)
+{
+	(void)ctx;
+	((struct tflow *)value)->orphan = true;
+	return true;
+}
+
+void flows_orphan(struct tun *t)
+{
+	flow_walk(t->flows, orphan, NULL);
+}

@@ -113,6 +113,11 @@ static void burst(struct stage *st, struct frame **f, int n)
 	into_burst(t, f, n);
 }
 
+static bool is_tun(uint64_t what)
+{
+	return what >> 32 == WATCH_TUN;
+}
+
 static void on_event(struct tun *t, uint64_t what)
 {
 	switch (what >> 32) {
@@ -135,8 +140,12 @@ static int make(struct stage *st, struct frame **f, int max)
 	if (t->ends.settled)
 		ends_resume(t);
 	n = t->nmade < max ? epoll_wait(t->epoll, ev, FRAME_BURST, 0) : 0;
+	for (int i = 0; i < n; i++)	/* that a proxy is gone is known before its FINs */
+		if (!is_tun(ev[i].data.u64))
+			on_event(t, ev[i].data.u64);
 	for (int i = 0; i < n && t->nmade < max; i++)
-		on_event(t, ev[i].data.u64);
+		if (is_tun(ev[i].data.u64))
+			on_event(t, ev[i].data.u64);
 	if (t->broken)
 		return -1;
 	memcpy(f, t->made, (size_t)t->nmade * sizeof(*f));

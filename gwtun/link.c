@@ -142,6 +142,8 @@ static void attach(struct tun *t, int fd, bool hold)
 void link_detach(struct tun *t)
 {
 	if (t->attached)
+		flows_orphan(t);
+	if (t->attached)
 		log_notice("the proxy is gone: new connections %s",
 			   t->conf.drop_unproxied ? "are dropped" : "pass untouched");
 	t->attached = false;

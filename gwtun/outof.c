@@ -136,6 +136,8 @@ static bool begin(struct tun *t, struct end *e, size_t len)
 	t->cut_endpoint = e->id;
 	as_the_other_end(t, fl, dir, !(h.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM));
 	cut_finish(&t->cut, &h);
+	if (fl->orphan)
+		cut_reset(&t->cut);
 	return true;
 }
 

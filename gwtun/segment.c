@@ -73,6 +73,20 @@ static void piece_ip(const struct cut *c, uint8_t *ip, uint32_t len)
 	}
 }
 
+void cut_reset(struct cut *c)
+{
+	uint8_t *tcp = c->pkt + c->p.l4;
+
+	if (c->p.proto != IPPROTO_TCP || !(c->p.flags & PKT_L4) || !(tcp[13] & TH_FIN) ||
+	    c->p.flags & PKT_FRAG_FIRST)
+		return;
+	tcp[13] = TH_RST | TH_ACK;
+	c->p.end = c->p.payload;
+	c->size = 0;
+	piece_ip(c, c->pkt + c->p.l3, c->p.end - c->p.l3);
+	csum_l4_write(&c->p, c->pkt);
+}
+
 static void piece_l4(const struct cut *c, uint8_t *l4, uint32_t done, uint32_t len, bool last)
 {
 	if (c->udp) {

@@ -60,6 +60,11 @@ enum reason cut_start(struct cut *c, uint8_t *pkt, size_t len, const struct virt
 void cut_finish(struct cut *c, const struct virtio_net_hdr *h) __attribute__((nonnull));
 
 /**
+ * cut_reset() - Make a TCP packet with FIN a RST in its place, and whole
+ */
+void cut_reset(struct cut *c) __attribute__((nonnull));
+
+/**
  * cut_next() - Next piece
  * @out:	Room for @room bytes
  *

@@ -29,6 +29,7 @@
 #define TABLE		100
 #define RULE_PRIO	100
 #define BACKLOG		4096
+#define LISTEN_PORT	6081		/* any that needs no privilege: nobody else is here yet */
 #define QUEUE		1000		/* packets that may wait for their reader */
 
 #ifndef TUN_F_USO4
@@ -261,10 +262,10 @@ static int put_tproxy(struct nl_msg *m, const void *arg)
 	       nft_tproxy(m, t->family) || nft_verdict(m, NF_ACCEPT);
 }
 
-static int tproxy(uint16_t port4, uint16_t port6)
+static int tproxy(uint16_t port)
 {
-	const struct target t4 = { NFPROTO_IPV4, 4, { 127, 0, 0, 1 }, port4 };
-	const struct target t6 = { NFPROTO_IPV6, 16, { [15] = 1 }, port6 };
+	const struct target t4 = { NFPROTO_IPV4, 4, { 127, 0, 0, 1 }, htons(port) };
+	const struct target t6 = { NFPROTO_IPV6, 16, { [15] = 1 }, htons(port) };
 	const struct nft_chain chain = {
 		.table = "gwtun", .name = "tproxy", .type = "filter",
 		.hook = NF_INET_PRE_ROUTING, .priority = -150,
@@ -301,7 +302,8 @@ static int socket_new(int family)
 	return err;
 }
 
-static int listener_new(int family, uint16_t *port)
+/* Bound to a port by its number: else it would have another one after space_reset() */
+static int listener_new(int family)
 {
 	union {
 		struct sockaddr any;
@@ -313,14 +315,13 @@ static int listener_new(int family, uint16_t *port)
 
 	if (fd < 0)
 		return fd;
+	a.v4.sin_port = htons(LISTEN_PORT);	/* the same place in both */
 	if (family == AF_INET)
 		a.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	else
 		a.v6.sin6_addr = in6addr_loopback;
-	if (!bind(fd, &a.any, len) && !listen(fd, BACKLOG) && !getsockname(fd, &a.any, &len)) {
-		*port = family == AF_INET ? a.v4.sin_port : a.v6.sin6_port;
+	if (!bind(fd, &a.any, len) && !listen(fd, BACKLOG))
 		return fd;
-	}
 	err = -errno;
 	close(fd);
 	return err;
@@ -328,13 +329,11 @@ static int listener_new(int family, uint16_t *port)
 
 static int listeners(struct space *s)
 {
-	uint16_t port4 = 0, port6 = 0;
-
-	s->listener[0] = listener_new(AF_INET, &port4);
+	s->listener[0] = listener_new(AF_INET);
 	if (s->listener[0] < 0)
 		return s->listener[0];
-	s->listener[1] = listener_new(AF_INET6, &port6);
-	return s->listener[1] < 0 ? s->listener[1] : tproxy(port4, port6);
+	s->listener[1] = listener_new(AF_INET6);
+	return s->listener[1] < 0 ? s->listener[1] : tproxy(LISTEN_PORT);
 }
 
 /* --- the whole ---------------------------------------------------------------- */
@@ -362,7 +361,7 @@ static int set_up(struct space *s, const struct space_conf *c, const char **what
 	*what = "TPROXY";
 	if (c->kind == SPACE_PROXY)
 		return listeners(s);
-	return c->kind == SPACE_FOREIGN ? tproxy(htons(c->port), htons(c->port)) : 0;
+	return c->kind == SPACE_FOREIGN ? tproxy(c->port) : 0;
 }
 
 int space_open(struct space *s, const struct space_conf *c, const char **what)

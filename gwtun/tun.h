@@ -65,6 +65,7 @@ enum flow_ends { END_IN = 1, END_OUT = 4 };	/* shifted by the direction */
  * @client:	Direction of its first packet
  * @held:	FLOW_HELD: its place in struct hold
  * @isn:	Sequence number of the client's SYN
+ * @orphan:	Its proxy died: what the kernel would end in order ends with RST
  */
 struct tflow {
 	struct way way[2];
@@ -77,6 +78,7 @@ struct tflow {
 	uint8_t state;
 	uint8_t ends;
 	bool tcp;
+	bool orphan;
 };
 
 /**
@@ -248,6 +250,11 @@ void flow_note_ends(struct tflow *fl, const struct packet *p, const uint8_t *dat
  * flows_walk() - Forget flows that ended or are idle; all of one endpoint, if @gone
  */
 void flows_walk(struct tun *t, const struct end *gone) __attribute__((nonnull(1)));
+
+/**
+ * flows_orphan() - Who had the connections is gone
+ */
+void flows_orphan(struct tun *t) __attribute__((nonnull));
 
 /* --- into.c ------------------------------------------------------------------- */
 

@@ -27,7 +27,7 @@ cd www.$GWSIM_ENDPOINT && exec /usr/bin/python3 -m http.server 80 --bind :: 2>/d
 
 def sim(client, tun="", proxy=None, server=SERVER, args=(), seconds=50, chain=None):
     """Run @client in a simulation; its output, and all that went to stderr"""
-    for name in ("proxy.log", "tun.log", "tun.pid"):
+    for name in ("proxy.log", "proxy2.log", "tun.log", "tun.pid"):
         if os.path.exists(gwtest.path(name)):
             os.unlink(gwtest.path(name))
     with open(gwtest.path("client.sh"), "w") as f:
@@ -43,7 +43,7 @@ def sim(client, tun="", proxy=None, server=SERVER, args=(), seconds=50, chain=No
                         "--strict-judge", *args, "--", "sh", "client.sh"], cwd=gwtest.DIR,
                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds, check=False)
     out, err = p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
-    for name in ("tun.log", "proxy.log"):
+    for name in ("tun.log", "proxy.log", "proxy2.log"):
         if os.path.exists(gwtest.path(name)):
             with open(gwtest.path(name)) as f:
                 err += name + ":\n" + f.read()
@@ -224,6 +224,183 @@ def no_proxy():
        "--no-proxy drop: they are dropped, all else passes", out, err)
 
 
+PROBE_SYN = """
+import socket, struct, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+s.settimeout(15)
+want = {4, 6}
+while want:
+    f = s.recv(65536)
+    ip = f[14:]
+    if ip[0] >> 4 == 4 and ip[9] == 6:
+        l4, ttl, tos, v = ip[20:], ip[8], ip[1], 4
+    elif ip[0] >> 4 == 6 and ip[6] == 6:
+        l4, ttl, tos, v = ip[40:], ip[7], struct.unpack(">H", ip[:2])[0] >> 4 & 255, 6
+    else:
+        continue
+    if l4[13] & 0x12 == int(sys.argv[1]) and v in want and l4[20] == 2:
+        print(v, ttl, tos, struct.unpack(">H", l4[22:24])[0], flush=True)
+        want.remove(v)
+"""
+
+CONNECT = """
+import socket
+for family, addr in ((socket.AF_INET, "10.0.2.20"), (socket.AF_INET6, "fd00:0:0:2::20")):
+    s = socket.socket(family)
+    if family == socket.AF_INET:
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, 37)
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xb8)
+    else:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, 37)
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, 0xb8)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1200)
+    s.settimeout(5)
+    s.connect((addr, 80))
+    s.send(b"GET /name HTTP/1.0\\r\\n\\r\\n")
+    while s.recv(4096):
+        pass
+"""
+
+
+def write(name, text):
+    with open(gwtest.path(name), "w") as f:
+        f.write(text)
+
+
+def likeness():
+    """TTL, DSCP and MSS of the other end, both ways"""
+    write("syn.py", PROBE_SYN)
+    write("connect.py", CONNECT)
+    server = SERVER.replace("cd www", "/usr/bin/python3 syn.py 2 >syn.txt 2>&1 &\ncd www").replace(
+        "ip route add unreachable 10.0.9.0/24", "sysctl -qw net.ipv4.ip_default_ttl=99 net.ipv6.conf.eth0.hop_limit=99\n"
+        "ip link set eth0 mtu 1400")
+    out, err = sim("/usr/bin/python3 syn.py 18 >synack.txt 2>&1 &\nsleep 0.3\n/usr/bin/python3 connect.py; wait; cat syn.txt; "
+                   "echo; cat synack.txt", "", "hold", server=server)
+    at_server, _, at_client = out.partition("\n\n")
+    ok(at_server.split("\n") == ["4 37 184 1200", "6 37 184 1200"],
+       "the server sees the client's TTL, DSCP and MSS, IPv4 and IPv6", out, err)
+    ok(at_client.split() == "4 99 0 1360 6 99 0 1340".split(),
+       "the client sees the server's", out, err)
+
+
+def path_mtu():
+    """Behind the server's end is a link of 1400 bytes: its router says so, the kernel learns it"""
+    server = SERVER.replace("cd www", """
+unshare -n sleep 60 & far=$!
+sleep 0.3
+ip link add v0 mtu 1400 type veth peer name v1 mtu 1400
+ip link set v1 netns $far
+ip addr add 10.0.8.1/24 dev v0; ip -6 addr add fd00:8::1/64 dev v0 nodad; ip link set v0 up
+N="nsenter -t $far -n"
+$N ip link set lo up; $N ip addr add 10.0.8.2/24 dev v1; $N ip -6 addr add fd00:8::2/64 dev v1 nodad
+$N ip link set v1 up; $N ip route add default via 10.0.8.1; $N ip -6 route add default via fd00:8::1
+cat >sink.py <<'EOF'
+import hashlib, socket
+s = socket.create_server(("::", 90), family=socket.AF_INET6, dualstack_ipv6=True)
+while True:
+    c, _ = s.accept()
+    h = hashlib.sha256()
+    while d := c.recv(1 << 16):
+        h.update(d)
+    c.sendall(h.hexdigest().encode())
+    c.close()
+EOF
+$N /usr/bin/python3 sink.py &
+cd www""", 1)
+    write("push.py", """
+import hashlib, os, socket, time
+for addr in ("10.0.8.2", "fd00:8::2"):
+    data = os.urandom(3000000)
+    for i in range(50):
+        try:
+            s = socket.create_connection((addr, 90), 5)
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    t = time.monotonic()
+    s.sendall(data)
+    s.shutdown(socket.SHUT_WR)
+    s.settimeout(10)
+    print(s.recv(100).decode() == hashlib.sha256(data).hexdigest(), time.monotonic() - t < 3)
+""")
+    out, err = sim("/usr/bin/python3 push.py", "", "hold", server=server)
+    ok(out.split() == ["True"] * 4, "a path of 1,400 bytes behind the server's end is learnt, IPv4 and IPv6", out, err)
+    clean(err, "path MTU")
+
+
+SLOWGET = "curl -sS -m 20 --limit-rate 2M http://server/file >/dev/null 2>curl.err & get=$!\nsleep 0.7\n"
+
+
+def proxy_killed():
+    client = SLOWGET + """
+kill -9 $(pgrep -f "tunproxy.py $GW_RUN")
+wait $get; echo old $?
+curl -sS -m 5 http://server/name
+%s $GW_RUN/gwtun.sock hold 2>proxy2.log &
+for i in $(seq 100); do grep -q attached proxy2.log && break; sleep 0.02; done
+curl -sS -m 1 http://server/name
+""" % PROXY
+    out, err = sim(client, "", "hold")
+    ok("old 0" not in out and "old" in out, "proxy killed: its connection ends, and with RST", out, err)
+    with open(gwtest.path("curl.err")) as f:
+        ok("reset" in f.read(), "... which the client sees at once")
+    ok(out.count("vpce-0") == 2, "new connections pass, then go to the next proxy", out, err)
+    ok(err.count("a proxy is attached") == 2, "which is attached", err)
+    nothing_left("proxy killed")
+
+
+def died(who, signal_it):
+    out, err = sim(SLOWGET + signal_it + "\nwait $get; echo $?\n", "", "hold")
+    nothing_left(who + " killed")
+    return out, err
+
+
+def broker_killed():
+    out, err = died("broker", 'kill -9 $(pgrep -P $(cat tun.pid) gwtun-broker)')
+    ok("the broker died" in err and "warning: appliance 1: its command has ended" in err,
+       "broker killed: gwtun ends, and says so", out, err)
+
+
+def loop_killed():
+    died("loop", 'kill -9 $(cat tun.pid)')
+
+
+def namespaces(pid):
+    """Different network namespaces among a process's descriptors"""
+    found = set()
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            found.add(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+        except OSError:
+            pass
+    return sum(x.startswith("net:[") for x in found)
+
+
+def many():
+    n = 5000 if gwtest.SOAK else 500
+    names = ["vpce-0%016x" % (i + 1) for i in range(n)]
+    p = gwtest.Proc("gwtun", "--no-ring", "--endpoints", str(n),
+                    *[x for name in names for x in ("--endpoint", name)],
+                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    broker = gwtest.until(lambda: [x for x in ours() if x != p.pid])
+    ok(gwtest.until(lambda: namespaces(broker[0]) == n, 60), "%d endpoints have namespaces" % n, p.stderr())
+    ok(len(os.listdir("/proc/%d/fd" % p.pid)) < n + 40, "the loop has a descriptor for each")
+    with open("/proc/%d/status" % p.pid) as f:
+        ok(re.search(r"^CapPrm:\s*0+$", f.read(), re.M), "the loop has no capability")
+    p.p.stdin.close()
+    p.wait(60)
+    nothing_left("%d endpoints" % n)
+
+
+def idle():
+    out, err = sim("ping -c 1 -W 1 server; sleep 3.5; ping -c 1 -W 1 server",
+                   '--router --tcp-timeout 1 --timeout 1 --endpoint-idle 1.5 --on-create "echo made >>idle" '
+                   '--on-destroy "echo gone >>idle"')
+    with open(gwtest.path("idle")) as f:
+        ok(f.read().split() == ["made", "gone", "made", "gone"] and out.count("1 received") == 2,
+           "an idle endpoint goes, and comes again", out, err)
+
+
 def main():
     if not gwtest.have("gwtun"):
         print("1..0 # SKIP gwtun is not built")
@@ -231,7 +408,9 @@ def main():
     write_commands()
     tests = dict(router=router, commands=commands, failing_command=failing_command,
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
-                 twins=twins, silent=silent, flood=flood, no_proxy=no_proxy)
+                 twins=twins, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
+                 path_mtu=path_mtu, proxy_killed=proxy_killed, broker_killed=broker_killed,
+                 loop_killed=loop_killed, many=many, idle=idle)
     for name in sys.argv[1:] or tests:
         tests[name]()
     gwtest.done()

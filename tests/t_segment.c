@@ -212,6 +212,28 @@ static void mss(void)
 	OK(!tcp_mss(zero, 24), "an option without length ends the search");
 }
 
+static void reset(void)
+{
+	static uint8_t pkt[ROOM], out[ROOM];
+	struct virtio_net_hdr h = { .gso_type = VIRTIO_NET_HDR_GSO_TCPV4, .gso_size = 100 };
+	struct packet p;
+	struct cut c;
+
+	for (int fin = 1; fin >= 0; fin--) {
+		segment(pool[0], true, 1000, 1000, (uint8_t)(TH_ACK | (fin ? TH_FIN : 0)), 0);
+		memcpy(pkt, frame_data(pool[0]), pool[0]->len);
+		OK(!cut_start(&c, pkt, pool[0]->len, &h), "large, FIN %d", fin);
+		cut_reset(&c);
+		if (!fin) {
+			OK(cut_next(&c, out, sizeof(out)) == 152, "without FIN: as it is");
+			return;
+		}
+		OK(cut_next(&c, out, sizeof(out)) == 52 && !cut_next(&c, out, sizeof(out)) &&
+		   !packet_parse(&p, out, 52, LINKTYPE_RAW) && csum_l4_ok(&p, out) &&
+		   out[33] == (TH_RST | TH_ACK) && be32(out + 24) == 1000, "with it: a RST in its place");
+	}
+}
+
 int main(void)
 {
 	pool = frame_pool_new(FRAME_BURST, 16384);
@@ -225,6 +247,7 @@ int main(void)
 	lies();
 	udp();
 	mss();
+	reset();
 	frame_pool_free(pool);
 	return tap_done();
 }

@@ -91,13 +91,14 @@ static size_t next(int fd, uint8_t *pkt, size_t room)
 }
 
 /* What the kernel answers a SYN with: TCP flags, -1: nothing of it */
-static int answer(int fd, bool v4)
+static int answer(int fd, bool v4, uint16_t port)
 {
 	uint8_t pkt[2048];
 	size_t n = next(fd, pkt, sizeof(pkt));
 	struct packet p;
 
 	if (!n || packet_parse(&p, pkt, n, LINKTYPE_RAW) || p.proto != 6 || !(p.flags & PKT_L4) ||
+	    be16(pkt + p.l4 + 2) != port ||
 	    memcmp(packet_dst(&p, pkt), v4 ? client4 : client6, packet_addr_len(&p)) ||
 	    memcmp(packet_src(&p, pkt), v4 ? server4 : server6, packet_addr_len(&p)))
 		return -1;
@@ -111,7 +112,7 @@ static void listeners(const struct space *s, const char *who)
 	for (int v4 = 1; v4 >= 0; v4--) {
 		size_t n = syn(pkt, v4, 4000, 443);
 
-		OK(write(s->tun, pkt, n) == (ssize_t)n && answer(s->tun, v4) == 0x12,
+		OK(write(s->tun, pkt, n) == (ssize_t)n && answer(s->tun, v4, 4000) == 0x12,
 		   "%s: IPv%d: a SYN to any address and port is accepted for it", who, v4 ? 4 : 6);
 	}
 }
@@ -161,7 +162,7 @@ static void proxy(const char *who)
 	while (next(s.tun, pkt, sizeof(pkt)) && pkt[33] != 4)
 		;
 	n = syn(pkt, true, 4001, 443);
-	OK(write(s.tun, pkt, n) == (ssize_t)n && answer(s.tun, true) == 0x12,
+	OK(write(s.tun, pkt, n) == (ssize_t)n && answer(s.tun, true, 4001) == 0x12,
 	   "%s: ... and take connections again", who);
 	space_close(&s);
 }
