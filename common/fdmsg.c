@@ -21,6 +21,8 @@ int fdmsg_send(int fd, const void *msg, size_t len, const int *fds, unsigned nfd
 		h.msg_control = control;
 		h.msg_controllen = CMSG_SPACE(nfds * sizeof(int));
 		c = CMSG_FIRSTHDR(&h);
+		if (!c)
+			return -EINVAL;
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(nfds * sizeof(int));

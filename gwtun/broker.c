@@ -373,7 +373,7 @@ static void obey(struct work *w, const struct broker_msg *m, int *fds, unsigned 
 
 static void hear_loop(struct work *w)
 {
-	struct broker_msg m;
+	struct broker_msg m = { 0 };
 	int fds[FDMSG_FDS];
 	unsigned nfds;
 	ssize_t n;

@@ -114,7 +114,7 @@ static int child(int fd, const struct broker_conf *c)
 static void wait_ready(const struct broker *b)
 {
 	struct pollfd p = { .fd = b->fd, .events = POLLIN };
-	struct broker_msg m;
+	struct broker_msg m = { 0 };
 	int fds[FDMSG_FDS];
 	unsigned n;
 

@@ -165,24 +165,24 @@ static bool resume(struct tun *t, struct frame *f)
 void ends_resume(struct tun *t)
 {
 	struct ends *s = &t->ends;
-	struct frame *all[WAITING_MAX];
-	unsigned n = s->nwaiting, kept = 0;
+	struct frame *gone[WAITING_MAX];
+	unsigned n = s->nwaiting, kept = 0, went = 0;
 
 	s->settled = false;
-	memcpy(all, s->waiting, n * sizeof(*all));
 	for (unsigned i = 0; i < n; i++) {
-		struct end *e = ends_find(t, all[i]->endpoint);
+		struct frame *f = s->waiting[i];
+		const struct end *e = ends_find(t, f->endpoint);
+		bool ready = !e || e->state != END_ASKED;
 
-		if ((!e || e->state != END_ASKED) && resume(t, all[i]))
+		if (ready && resume(t, f)) {
+			gone[went++] = f;
 			continue;
-		s->settled |= !e || e->state != END_ASKED;
-		s->waiting[kept++] = all[i];
-		all[i] = NULL;
+		}
+		s->settled |= ready;
+		s->waiting[kept++] = f;
 	}
+	memcpy(s->waiting + kept, gone, went * sizeof(*gone));	/* these are free again */
 	s->nwaiting = kept;
-	for (unsigned i = 0; i < n; i++)	/* whose packets went on are free */
-		if (all[i])
-			s->waiting[kept++] = all[i];
 }
 
 /* --- time --------------------------------------------------------------------- */
@@ -227,9 +227,14 @@ void ends_open(struct tun *t)
 	for (uint32_t i = 0; i < s->max; i++)
 		s->end[i].next = i + 1 < s->max ? i + 1 : NONE;
 	randombytes_buf(s->secret, sizeof(s->secret));
-	for (unsigned i = 0; i < t->conf.nendpoints; i++)
-		if (!ends_find(t, t->conf.endpoint[i]))
-			add(t, t->conf.endpoint[i])->fixed = true;
+	for (unsigned i = 0; i < t->conf.nendpoints; i++) {
+		struct end *e = ends_find(t, t->conf.endpoint[i]);
+
+		if (!e)
+			e = add(t, t->conf.endpoint[i]);
+		if (e)		/* there is room for all that are named */
+			e->fixed = true;
+	}
 }
 
 void ends_close(struct tun *t)

@@ -169,7 +169,7 @@ static void hear(struct tun *t, const struct broker_msg *m, int *fds, unsigned n
 
 void link_broker(struct tun *t)
 {
-	struct broker_msg m;
+	struct broker_msg m = { 0 };
 	int fds[FDMSG_FDS];
 	unsigned nfds;
 	ssize_t n;

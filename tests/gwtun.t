@@ -365,6 +365,18 @@ def loop_killed():
     died("loop", 'kill -9 $(cat tun.pid)')
 
 
+def haproxy():
+    """The example with somebody else's proxy"""
+    example = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../examples/haproxy.sh")
+    out, err = sim("for v in -4 -6; do curl $v -sS -m 10 -D - http://server/name; done; " + GET.strip() +
+                   "\nping -c 1 -W 1 server", chain="sh " + example)
+    ok(out.count("x-seen-by: haproxy") == 2 and out.count("vpce-0") == 2,
+       "examples/haproxy.sh: HTTP through haproxy, IPv4 and IPv6", out, err)
+    ok(same(out, 3) and "1 received" in out, "... 20 MB with equal sums, all else passes", out, err)
+    clean(err, "haproxy")
+    nothing_left("haproxy")
+
+
 def namespaces(pid):
     """Different network namespaces among a process's descriptors"""
     found = set()
@@ -410,7 +422,8 @@ def main():
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
                  twins=twins, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, broker_killed=broker_killed,
-                 loop_killed=loop_killed, many=many, idle=idle)
+                 loop_killed=loop_killed, many=many, idle=idle,
+                 haproxy=haproxy)
     for name in sys.argv[1:] or tests:
         tests[name]()
     gwtest.done()
