@@ -8,6 +8,7 @@ iface=${1:-eth0}
 HAPROXY_CFG=$here/haproxy.cfg
 export HAPROXY_CFG
 
+# shellcheck disable=SC2016 # expanded in the namespace
 gwcap -I "$iface" --peer auto | gwdecap |
 	gwtun --where 'tcp dst port 80' --tproxy 8080 --on-create '
 		haproxy -db -f "$HAPROXY_CFG" </dev/null &

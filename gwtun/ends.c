@@ -181,8 +181,9 @@ void ends_resume(struct tun *t)
 		s->settled |= ready;
 		s->waiting[kept++] = f;
 	}
-	memcpy(s->waiting + kept, gone, went * sizeof(*gone));	/* these are free again */
 	s->nwaiting = kept;
+	while (went)		/* these are free again */
+		s->waiting[kept++] = gone[--went];
 }
 
 /* --- time --------------------------------------------------------------------- */
