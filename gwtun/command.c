@@ -10,7 +10,7 @@
 #include "command.h"
 #include "log.h"
 
-static void environment(const char *event, uint64_t endpoint, uint32_t mtu)
+static void environment(const char *event, uint64_t endpoint, uint32_t mtu, pid_t outside)
 {
 	char text[64];
 
@@ -18,6 +18,8 @@ static void environment(const char *event, uint64_t endpoint, uint32_t mtu)
 	setenv("GW_ENDPOINT", text, 1);
 	snprintf(text, sizeof(text), "/proc/%d/ns/net", getpid());
 	setenv("GW_NETNS", text, 1);
+	snprintf(text, sizeof(text), "/proc/%d/ns/net", outside);
+	setenv("GW_HOST_NETNS", text, 1);
 	snprintf(text, sizeof(text), "%u", mtu);
 	setenv("GW_MTU", text, 1);
 	setenv("GW_DEVICE", SPACE_DEVICE, 1);
@@ -41,10 +43,10 @@ static void __attribute__((noreturn)) be_command(const char *cmd, int ns)
 pid_t command_start(const char *cmd, const char *event, uint64_t endpoint, const struct space *s,
 		    uint32_t mtu)
 {
-	pid_t pid = fork();
+	pid_t outside = getppid(), pid = fork();
 
 	if (!pid) {
-		environment(event, endpoint, mtu);
+		environment(event, endpoint, mtu, outside);
 		be_command(cmd, s->ns);
 	}
 	if (pid > 0)

@@ -221,9 +221,10 @@ void ends_open(struct tun *t)
 	s->mask = buckets - 1;
 	s->end = calloc(s->max, sizeof(*s->end));
 	s->bucket = malloc(buckets * sizeof(*s->bucket));
-	s->waiting = frame_pool_new(WAITING_MAX, FRAME_HEADROOM + ENCAP_MAX + 9216);
-	if (!s->end || !s->bucket || !s->waiting)
+	s->pool = frame_pool_new(WAITING_MAX, FRAME_HEADROOM + ENCAP_MAX + 9216);
+	if (!s->end || !s->bucket || !s->pool)
 		die("no memory for %u endpoints", s->max);
+	memcpy(s->waiting, s->pool, sizeof(s->waiting));
 	memset(s->bucket, 0xff, buckets * sizeof(*s->bucket));
 	for (uint32_t i = 0; i < s->max; i++)
 		s->end[i].next = i + 1 < s->max ? i + 1 : NONE;
@@ -243,7 +244,7 @@ void ends_close(struct tun *t)
 	for (uint32_t i = 0; i < t->ends.max; i++)
 		if (t->ends.end[i].state != END_FREE && t->ends.end[i].fd >= 0)
 			close(t->ends.end[i].fd);
-	frame_pool_free(t->ends.waiting);
+	frame_pool_free(t->ends.pool);
 	free(t->ends.end);
 	free(t->ends.bucket);
 }

@@ -132,7 +132,8 @@ struct ends {
 	uint32_t *bucket;
 	uint8_t secret[16];
 	uint32_t max, used, mask, free;
-	struct frame **waiting;		/* copies of packets whose namespace is being made */
+	struct frame **pool;
+	struct frame *waiting[WAITING_MAX];	/* the first: packets whose namespace is being made */
 	unsigned nwaiting;
 	bool settled;			/* some of them can go on now */
 	struct log_site site;

@@ -47,6 +47,8 @@ def sim(client, tun="", proxy=None, server=SERVER, args=(), seconds=50, chain=No
         if os.path.exists(gwtest.path(name)):
             with open(gwtest.path(name)) as f:
                 err += name + ":\n" + f.read()
+    if "Sanitizer" in err or "runtime error" in err:
+        ok(False, "a sanitizer speaks", err)
     return out, err
 
 
@@ -377,6 +379,35 @@ def haproxy():
     nothing_left("haproxy")
 
 
+TWO_ARM = """
+nsenter --net=$GW_HOST_NETNS ip link add arm0 type veth peer name arm1
+nsenter --net=$GW_HOST_NETNS ip link set arm1 netns $$
+nsenter --net=$GW_HOST_NETNS sh -c 'ip addr add 10.77.0.1/24 dev arm0; ip link set arm0 up'
+ip addr add 10.77.0.2/24 dev arm1
+ip link set arm1 up
+nft 'table ip nat { chain post { type nat hook postrouting priority 100; oifname "arm1" masquerade; }; }'
+"""
+
+
+def two_arm():
+    """The namespace has a way out of its own, with NAT; answers come back through the TUN"""
+    write("arm.sh", TWO_ARM)
+    chain = ("/usr/bin/python3 -m http.server 80 2>/dev/null >&2 & "
+             "gwcap -q -I eth0 --peer auto | gwdecap -q | gwtun --router --on-create 'sh arm.sh' 2>tun.log | "
+             "gwinject -q -I eth0")
+    out, err = sim("sleep 0.5; curl -sS -m 5 -o two -w '%{http_code} %{remote_ip}' http://10.77.0.1/", chain=chain)
+    ok(out == "200 10.77.0.1", "two arms: out by a device with NAT, back through the TUN", out, err)
+    clean(err, "two arms")
+
+
+def conform():
+    for what, opt in (("no flow", "--where 'tcp port 9'"), ("no proxy", "")):
+        rc, out, err = gwtest.run("gwsim", "conform", "--strict", "-a",
+                                  "gwcap -q -I eth0 --peer auto | gwdecap -q | gwtun -q %s | gwinject -q -I eth0" % opt)
+        ok(rc == 0 and out.count(b"\nok") > 100, "gwsim conform --strict with gwtun in the chain: " + what, err,
+           [x for x in out.decode().splitlines() if x.startswith("not ok")])
+
+
 def namespaces(pid):
     """Different network namespaces among a process's descriptors"""
     found = set()
@@ -423,7 +454,7 @@ def main():
                  twins=twins, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
-                 haproxy=haproxy)
+                 haproxy=haproxy, two_arm=two_arm, conform=conform)
     for name in sys.argv[1:] or tests:
         tests[name]()
     gwtest.done()
