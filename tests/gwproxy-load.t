@@ -18,11 +18,14 @@ daemon off; worker_processes 1; pid %s/nginx.pid; error_log %s/nginx.err; user r
 worker_rlimit_nofile 20000;
 events { worker_connections 15000; }
 http {
+	log_format reused "$request_uri $ssl_session_reused";
 	access_log off; root %s/www; keepalive_timeout 300; keepalive_requests 1000000;
 	client_body_temp_path %s/tmp; proxy_temp_path %s/tmp; fastcgi_temp_path %s/tmp;
 	uwsgi_temp_path %s/tmp; scgi_temp_path %s/tmp;
 	server { listen 80 reuseport; listen 81; }
-	server { listen 443 ssl http2; ssl_certificate %s/server.crt; ssl_certificate_key %s/server.key; }
+	server { listen 443 ssl http2; ssl_session_cache shared:s:1m;
+		location = /reused { access_log %s/reused.log reused; return 200 "x"; }
+		ssl_certificate %s/server.crt; ssl_certificate_key %s/server.key; }
 }
 """.replace("%s", DIR)
 IDLE = r'''
@@ -108,6 +111,11 @@ rc, out, err = curl("--http2", "-w", "%{http_version} %{http_code}", "-o", path(
                     "https://a.example.test/big")
 ok(out == b"2 200" and open(path("got"), "rb").read() == open(path("www/big"), "rb").read(),
    "16 MB over HTTP/2", out, err, px.stderr()[-500:])
+for _ in range(4):
+    curl("https://a.example.test/reused")
+until(lambda: os.path.exists(path("reused.log")) and open(path("reused.log")).read().count("/reused") == 4, 3)
+log = open(path("reused.log")).read()
+ok("/reused r" in log, "sessions with a server are resumed", log)
 rc, out, err = lab.run("c", "h2load", "-n", "2000", "-c", "8", "-m", "16", "https://%s/small" % SERVER4)
 ok(b"2000 succeeded, 0 failed" in out, "h2load: 2,000 requests over HTTP/2, none failed",
    out.decode()[-600:], err, px.stderr()[-500:])
