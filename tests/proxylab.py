@@ -13,7 +13,7 @@ RULES = """
 table inet gwproxy {
 	chain pre {
 		type filter hook prerouting priority mangle; policy accept;
-		meta l4proto tcp socket transparent 1 meta mark set 1 accept
+		iifname "s" meta l4proto tcp socket transparent 1 meta mark set 1 accept
 		iifname "c" meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:%d meta mark set 1 accept
 		iifname "c" meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:%d meta mark set 1 accept
 	}
