@@ -80,7 +80,6 @@ class Proxy:
     def connect(self, up, client, server, flow, endpoint):
         up.setblocking(True)
         answer, code = ACCEPT, 0
-        self.waiting[(endpoint, client, server)] = up
         if MUTE and server[1] == MUTE:
             return
         time.sleep(SLOW)
@@ -93,8 +92,8 @@ class Proxy:
             answer, code = (SILENT, 0) if e.errno == errno.ETIMEDOUT else (UNREACHABLE, e.errno)
             say(client, server, e)
         if answer != ACCEPT:
-            self.waiting[(endpoint, client, server)] = None
             up.close()
+        self.waiting[(endpoint, client, server)] = up if answer == ACCEPT else None
         if self.hold:
             self.pair.send(pack(F_ANSWER, ANSWER, answer, flow, code, 0))
 
