@@ -217,6 +217,17 @@ static void linger(struct h1 *h)
 		h->over = RELAY_DONE;
 }
 
+/* Both sides in turn: what one did may be what the other waits for */
+static void look(struct h1 *h)
+{
+	bool more = true;
+
+	while (more && !h->over && !h->closing) {
+		more = h1_requests(h);
+		more |= h1_responses(h);
+	}
+}
+
 static uint64_t later(uint64_t base, uint64_t more)
 {
 	return more ? base + more : 0;
@@ -262,8 +273,7 @@ static enum relay_state h1_step(struct relay *r, uint64_t now_ns)
 		if (h->closing)
 			linger(h);
 		else
-			while (!h->over && !h->closing && (h1_requests(h) | h1_responses(h)))
-				;
+			look(h);
 		again |= flush(h, &h->down, true);
 		again |= flush(h, &h->up, false);
 	}

@@ -109,7 +109,7 @@ static bool empty_line(struct h1 *h)
 {
 	const uint8_t *p = lane_data(&h->up);
 
-	if (lane_len(&h->up) < 2 || p[0] != '\r' || p[1] != '\n' || h->req.used)
+	if (!p || lane_len(&h->up) < 2 || p[0] != '\r' || p[1] != '\n' || h->req.used)
 		return false;
 	h->req.used = 2;
 	return !lane_skip(&h->up, 2);

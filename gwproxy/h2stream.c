@@ -103,8 +103,10 @@ void h2_sweep(struct h2 *h, const char *why)
 		h->dead = s->dead_next;
 		end(s, "done");
 	}
-	while (why && h->streams)
-		end(h->streams, why);
+	while (why && (s = h->streams)) {
+		h->streams = s->next;
+		end(s, why);
+	}
 }
 
 static void reset_server(struct h2_stream *s, uint32_t code)

@@ -226,8 +226,8 @@ static bool begin(struct ws_way *y, const struct wslay_frame_iocb *io)
 {
 	uint8_t allowed = y->w->deflate && io->opcode && !wslay_is_ctrl_frame(io->opcode) ? WSLAY_RSV1_BIT : 0;
 
-	if (!io->mask == y->up || (io->rsv & (uint8_t)~allowed))
-		return false;
+	if (!io->mask == y->up || (io->rsv & (uint8_t)~allowed) || (io->opcode & 7) > 2)
+		return false;	/* kinds 3 to 7 and 11 to 15 mean nothing yet */
 	y->in_frame = true;
 	y->left = io->payload_length;
 	if (wslay_is_ctrl_frame(io->opcode)) {
