@@ -245,7 +245,8 @@ static void send_request(struct h2_stream *s)
 
 	s->up.edit = false;
 	if (h2_hooked(s->h)) {
-		if (hooks_body_changes(hooks, &s->x, true))
+		if (hooks_body_changes(hooks, &s->x, true) &&
+		    message_find(s->reqm, "accept-encoding", 0) != (size_t)-1)
 			message_set(s->reqm, text_of("accept-encoding"), text_of("identity"));
 		s->up.edit = (!s->up.in_end || s->up.pre.p) && hooks_body_changes(hooks, &s->x, false);
 		if (s->up.edit)

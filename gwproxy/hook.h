@@ -150,7 +150,13 @@ int body_replace(struct body *b, const void *data, size_t len);
  * @body_changes:	Will bodies of this message be looked at or changed in length? Called
  *		after the head's point.  Engines then take Content-Length off and send chunked (HTTP/1.1;
  *		to HTTP/1.0: until close), and hand out decoded transfer coding; bodies nobody asks for
- *		are passed on without a look
+ *		are passed on without a look.  For the response it is asked twice: before the request
+ *		goes on, @resp still NULL, and a yes makes Accept-Encoding "identity"; and after the
+ *		response's head.  A content coding that the server chooses all the same is not undone.
+ *		After an upgrade (@upgraded "websocket") a yes makes messages come unpacked
+ * @ws_message:	Whole messages up to 56 KB or more, longer ones in pieces
+ * @exchange_end:	Also of a request that was refused by its head, of which no other point was
+ *		called: @req may lack anything then
  */
 struct hook_ops {
 	const char *name;

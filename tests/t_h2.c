@@ -224,7 +224,8 @@ static int32_t ask(const nghttp2_nv *nv, size_t n, size_t body, bool trailers)
 }
 
 static const nghttp2_nv get[] = { NV(":method", "GET"), NV(":scheme", "http"), NV(":authority", "h"),
-				  NV(":path", "/x?y"), NV("cookie", "a"), NV("cookie", "b"), NV("te", "trailers") };
+				  NV(":path", "/x?y"), NV("cookie", "a"), NV("cookie", "b"), NV("te", "trailers"),
+				  NV("accept-encoding", "gzip") };
 
 static void test_plain(void)
 {
@@ -318,7 +319,7 @@ static void test_hooks(void)
 	script.change = script.edit = true;
 	open_world(&hooks);
 	w.s.reply = 200000;
-	ask(get, 7, 70000, false);
+	ask(get, 8, 70000, false);
 	go(30);
 	OK(strstr(w.s.st[0].fields, ":path=/other;") && strstr(w.s.st[0].fields, "x-new=1;") &&
 	   !strstr(w.s.st[0].fields, "cookie") && strstr(w.s.st[0].fields, "accept-encoding=identity"),
