@@ -10,8 +10,8 @@
  *
  * A body that may be changed has to come as it is: where a rule on the response's body may
  * match, the request asks for no encoding and for no part of it, and a WebSocket of which
- * messages may be changed is asked for without compression.  What comes encoded, or in part, all
- * the same is left alone and counted.
+ * messages may be changed is asked for without extensions that the engine cannot read.  What
+ * comes encoded, or in part, all the same is left alone and counted.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -379,6 +379,31 @@ static void check_body(struct hrules *w, struct tasks *t, struct message *m, boo
 	forget_digests(m);
 }
 
+/* Does a request offer no other extension than permessage-deflate? */
+static bool only_deflate(const struct message *m)
+{
+	static const char name[] = "permessage-deflate";
+
+	for (size_t i = 0; (i = message_find(m, "sec-websocket-extensions", i)) != (size_t)-1; i++) {
+		struct text v = message_field(m, i)->value;
+		size_t n;
+
+		for (size_t at = 0; at < v.len; at += n + 1) {
+			const char *p = v.p + at, *comma = memchr(p, ',', v.len - at);
+			size_t from = 0, to = 0;
+
+			n = comma ? (size_t)(comma - p) : v.len - at;
+			while (from < n && (p[from] == ' ' || p[from] == '\t'))
+				from++;
+			for (to = from; to < n && !memchr("; \t", p[to], 3); )
+				to++;
+			if (!hrules_same((struct text){ p + from, to - from }, name_of(name)))
+				return false;
+		}
+	}
+	return true;
+}
+
 static void ask_plainly(struct state *st, struct message *m)
 {
 	if (st->plain) {
@@ -386,7 +411,7 @@ static void ask_plainly(struct state *st, struct message *m)
 		message_del(m, TEXT("Range"));
 		message_del(m, TEXT("If-Range"));
 	}
-	if (st->tasks[TASKS_UP].n || st->tasks[TASKS_DOWN].n)
+	if ((st->tasks[TASKS_UP].n || st->tasks[TASKS_DOWN].n) && !only_deflate(m))
 		message_del(m, TEXT("Sec-WebSocket-Extensions"));
 }
 
@@ -529,6 +554,8 @@ static bool hrules_body_changes(void *ctx, unsigned self, const struct exchange 
 	const struct state *st = x->state[self];
 
 	(void)ctx;
+	if (st && x->upgraded)
+		return st->tasks[response ? TASKS_DOWN : TASKS_UP].n;
 	return st && st->tasks[response ? TASKS_RESPONSE : TASKS_REQUEST].n;
 }
 

@@ -456,9 +456,17 @@ static void test_messages(void)
 
 	use_rules("replace \"cat\" \"dog\" in message\n"
 		  "replace /$/ \"!\" in message from server path \"/ws\"\n");
-	get("a", "/ws", "Upgrade: websocket\nSec-WebSocket-Extensions: permessage-deflate");
-	OK(has(x.req, "sec-websocket-extensions", NULL), "messages are asked for without compression");
+	get("a", "/ws", "Upgrade: websocket\nSec-WebSocket-Extensions: permessage-deflate, x-other");
+	OK(has(x.req, "sec-websocket-extensions", NULL), "unknown extensions are not asked for");
+	get("a", "/ws", "Upgrade: websocket\n"
+	    "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits,permessage-deflate");
+	OK(has(x.req, "sec-websocket-extensions",
+	       "permessage-deflate; client_max_window_bits,permessage-deflate"), "compression is");
 	response(101, "Upgrade: websocket");
+	OK(!hrules_ops.body_changes(hr, 0, &x, true), "there is no body");
+	x.upgraded = "websocket";
+	OK(hrules_ops.body_changes(hr, 0, &x, true) && hrules_ops.body_changes(hr, 0, &x, false),
+	   "the engine is told to unpack");
 	OK(is_body(message("a ca", false, true, WS_TEXT), "a ") &&
 	   is_body(message("t, cat", true, true, WS_TEXT), "dog, dog"), "a message in two pieces");
 	OK(is_body(message("ca", true, true, WS_TEXT), "ca") &&
