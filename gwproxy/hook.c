@@ -163,6 +163,8 @@ void hooks_exchange_end(const struct hooks *h, struct exchange *x)
 	for (unsigned i = 0; i < h->n; i++)
 		if (h->ops[i]->exchange_end)
 			h->ops[i]->exchange_end(h->ctx[i], i, x);
+	free((void *)(uintptr_t)x->answer_body.p);
+	x->answer_body = (struct text){ NULL, 0 };
 }
 
 void hooks_conn_close(const struct hooks *h, struct conn_facts *c)

@@ -95,7 +95,8 @@ struct hook_wait {
  * @conn:	Its connection
  * @id:		Unique in its connection; HTTP/2: the stream's
  * @req, @resp:	Heads, after changes; @resp NULL until it came
- * @answer, @answer_body:	With HOOK_ANSWER: set by the hook, freed with the exchange
+ * @answer, @answer_body:	With HOOK_ANSWER: set by the hook.  The head is freed by the engine, the
+ *		body (malloc(3)) by hooks_exchange_end()
  * @req_bytes, @resp_bytes:	Of bodies, so far, as received
  * @start_ns, @sent_ns, @head_ns, @end_ns:	CLOCK_REALTIME: request head complete, passed on,
  *		response head complete, all done; 0: not yet

@@ -554,6 +554,8 @@ static bool hrules_body_changes(void *ctx, unsigned self, const struct exchange 
 	const struct state *st = x->state[self];
 
 	(void)ctx;
+	if (st && response && !x->resp)
+		return st->plain;		/* it may: asked before the request goes on */
 	if (st && x->upgraded)
 		return st->tasks[response ? TASKS_DOWN : TASKS_UP].n;
 	return st && st->tasks[response ? TASKS_RESPONSE : TASKS_REQUEST].n;

@@ -149,8 +149,9 @@ static void test_order(void)
 	x.answer = NULL;
 	free(answer);
 	say(HOOK_DROP, HOOK_DROP, HOOK_DROP);
+	x.answer_body = (struct text){ strdup("body"), 4 };
 	hooks_exchange_end(&hooks, &x);
-	OK(was("abc"), "the end is told to all");
+	OK(was("abc") && !x.answer_body.p, "the end is told to all, and an answer's body freed");
 	say(HOOK_PASS, HOOK_PASS, HOOK_PASS);
 	hooks_conn_close(&hooks, &conn);
 	hooks_reload(&hooks);
