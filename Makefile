@@ -67,6 +67,7 @@ check: $(BINS) $(TESTS) $(HELPERS)
 	$(Q)BUILD=$(BUILD) tests/run
 bench: $(BINS) $(HELPERS) $(BENCHES)
 	$(Q)BUILD=$(BUILD) bench/run
+	$(Q)BUILD=$(BUILD) bench/proxy
 soak: $(BINS) $(TESTS) $(HELPERS)
 	$(Q)BUILD=$(BUILD) SOAK=1 tests/run
 fuzz: $(FUZZERS)

@@ -36,7 +36,7 @@ http {
 		listen 80; listen 443 ssl http2; listen 444 ssl http2; root www;
 		http2_max_concurrent_streams 1000;
 		ssl_certificate server.pem; ssl_certificate_key server.key;
-		ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets off;
+		ssl_protocols TLSv1.2 TLSv1.3;
 	}
 }
 """
