@@ -53,15 +53,39 @@ class S(http.server.ThreadingHTTPServer):
     address_family = 10
 S(("::", 80), H).serve_forever()
 '''
+WS_SERVER = r'''
+import asyncio, websockets
+async def echo(ws):
+    async for m in ws:
+        await ws.send(m)
+async def main():
+    async with websockets.serve(echo, "0.0.0.0", 8080):
+        await asyncio.Future()
+asyncio.run(main())
+'''
+WS_CLIENT = r'''
+import asyncio, sys, websockets
+async def main():
+    async with websockets.connect("ws://" + sys.argv[1] + ":8080/chat", compression="deflate") as ws:
+        for m in ("weakly typed", "x" * 200000 + "weakly typed", "all, all"):
+            await ws.send(m)
+            print((await ws.recv())[-14:])
+        await ws.send([b"weakly ", b"typed"])
+        print(await ws.recv())
+        await ws.ping()
+asyncio.run(main())
+'''
 MORE = r'''
 set header X-Gwlb-Seen "${client} ${method} ${host}" in both
 replace /pin=\d+/ "pin=****" in request body type "text/plain"
 replace "/old/" "/new/" in path
+replace /\ball\b/ "each" in message from client path "/chat"
 '''
 
 lab = Lab()
-lab.proc("s", "/usr/bin/python3", "-c", SERVER)
-lab.listening("s", 80)
+for port, code in ((80, SERVER), (8080, WS_SERVER)):
+    lab.proc("s", "/usr/bin/python3", "-c", code)
+    lab.listening("s", port)
 with open(path("more.web"), "w") as f:
     f.write(MORE)
 rec, argv = path("record.jsonl"), []
@@ -108,6 +132,10 @@ rc, out, err = curl("other.example.org", "/old/x?a=/old/", "-d", "a pin=1234, pi
 ok("POST /new/x?a=/new/ " in out and out.endswith("a pin=****, pin=****"),
    "replaced in the path and in a request's body", out, err)
 
+rc, out, err = lab.run("c", "/usr/bin/python3", "-c", WS_CLIENT, SERVER4)
+ok(out.decode().split("\n") == ["strongly typed", "strongly typed", "each, each", "b'strongly typed'", ""],
+   "bodies.web: messages of a WebSocket, in fragments, too", out, err, px.stderr())
+
 with open(path("more.web"), "w") as f:
     f.write("nonsense\n")
 os.kill(px.pid, signal.SIGHUP)
@@ -127,7 +155,7 @@ os.kill(px.pid, signal.SIGTERM)
 ok(px.wait(15) == 0, "it ends", px.stderr())
 lines = [json.loads(line) for line in open(rec)]
 requests = [r for r in lines if "method" in r]
-ok(len(requests) == 12, "a line for each exchange", len(requests), open(rec).read())
+ok(len(requests) == 13, "a line for each exchange", len(requests), open(rec).read())
 first = requests[0]
 ok(first["host"] == "shop.example.com" and first["site"] == "example.com" and first["status"] == 200 and
    first["url"] == "http://shop.example.com/" and first["request_header"] == {"User-Agent": ["curl/abc"]} and
