@@ -771,17 +771,19 @@ int stage_run(struct stage *st)
 			give_back(st, n);
 			if (make(st) < 0)
 				return finish(st, RX_FAIL);
-			if (st->now_ns >= st->next_look_ns) {
-				read_signals(st);
-				look_around(st);
-			}
 		} else if (n == RX_AGAIN) {
 			int made = make(st);
 
 			if (made < 0 || (!made && !rest(st)))
 				return finish(st, RX_FAIL);
+			if (made)
+				st->now_ns = clock_mono();
 		} else {
 			return finish(st, n);
+		}
+		if (st->now_ns >= st->next_look_ns) {
+			read_signals(st);
+			look_around(st);
 		}
 	}
 	return finish(st, RX_ABORT);

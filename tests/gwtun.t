@@ -444,6 +444,54 @@ def idle():
            "an idle endpoint goes, and comes again", out, err)
 
 
+FLOOD_OUT = """
+import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.setsockopt(socket.IPPROTO_IP, 19, 1)      # IP_TRANSPARENT
+s.setsockopt(17, 103, 500)                  # UDP_SEGMENT: a hundred packets in one
+s.bind(("10.0.2.20", 5000))
+while True:
+    try:
+        s.sendto(bytes(50000), ("10.0.1.10", 5001))
+    except OSError:
+        pass
+"""
+
+SPEAK = """
+import os, socket, time
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("10.0.1.10", 5001))
+s.sendto(b"x", ("10.0.2.20", 5000))
+time.sleep(1)
+pid = int(open("tun.pid").read())
+for i in range(2):
+    os.kill(pid, 15)
+    time.sleep(0.1)
+for i in range(20):
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        print("ended")
+        break
+    time.sleep(0.1)
+else:
+    os.kill(pid, 9)
+"""
+
+
+def busy_namespace():
+    """What a namespace sends without an end does not keep gwtun from its signals"""
+    write("flood_out.py", FLOOD_OUT)
+    write("speak.py", SPEAK)
+    chain = ("gwcap -q -I eth0 --peer auto | gwdecap -q | sh -c 'echo $$ >tun.pid; "
+             "exec gwtun --router --on-create \"/usr/bin/python3 flood_out.py &\"' 2>tun.log >/dev/null")
+    out, err = sim("/usr/bin/python3 speak.py", chain=chain)
+    made = re.search(r"^gwtun: \d+ in, (\d+) made", err, re.M)
+    ok(out == "ended\n" and made and int(made.group(1)) > 10000,
+       "a namespace that sends without an end: signals are heard", out, err)
+    nothing_left("busy namespace")
+
+
 def main():
     if not gwtest.have("gwtun"):
         print("1..0 # SKIP gwtun is not built")
@@ -454,7 +502,7 @@ def main():
                  twins=twins, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
-                 haproxy=haproxy, two_arm=two_arm, conform=conform)
+                 busy_namespace=busy_namespace, haproxy=haproxy, two_arm=two_arm, conform=conform)
     for name in sys.argv[1:] or tests:
         tests[name]()
     gwtest.done()
