@@ -22,7 +22,7 @@
 #include "reason.h"
 
 #define STATS_MAGIC	0x54535747u	/* "GWST" */
-#define STATS_VERSION	1u
+#define STATS_VERSION	2u
 #define STATS_RULES_MAX	16384u
 #define STATS_UPSTREAM_MAX 64
 #define STATS_LATENCY	64		/* bucket i: below 2^i ns */
