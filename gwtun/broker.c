@@ -15,6 +15,8 @@
 #include "log.h"
 #include "proxylink.h"
 
+#define REFS_MS		10
+#define TURN_MAX	64		/* messages of a proxy until others have their turn */
 #define GRACE_NS	5000000000ull	/* for what --on-destroy runs, at the end */
 
 enum state {
@@ -66,14 +68,25 @@ static void shut(int *fd)
 	*fd = -1;
 }
 
-/* The loop reads at once whatever comes: waiting for it is short */
+static bool is_slow(int err)
+{
+	return err == -EAGAIN || err == -ETOOMANYREFS;
+}
+
+/*
+ * The loop reads at once whatever comes: waiting for it is short.  Descriptors that a proxy
+ * has not read yet may take all that can be on their way: only time helps.
+ */
 static void tell_loop(struct work *w, struct broker_msg *m, const int *fds, unsigned n)
 {
-	struct pollfd p = { .fd = w->loop, .events = POLLOUT };
+	struct pollfd p = { .fd = w->loop };
 	int err;
 
-	while ((err = fdmsg_send(w->loop, m, sizeof(*m), fds, n)) == -EAGAIN)
-		poll(&p, 1, -1);
+	while (is_slow(err = fdmsg_send(w->loop, m, sizeof(*m), fds, n))) {
+		p.events = err == -EAGAIN ? POLLOUT : 0;
+		if (poll(&p, 1, REFS_MS) > 0 && p.revents & (POLLHUP | POLLERR))
+			break;
+	}
 	w->over |= err < 0;
 }
 
@@ -96,6 +109,7 @@ static struct endpoint **find(struct work *w, uint64_t id)
 	return e;
 }
 
+static void announce(struct work *w, struct endpoint *e);
 static void detach(struct work *w);
 
 /* Return: the proxy knows this endpoint, or there is none */
@@ -109,7 +123,7 @@ static bool tell_proxy(struct work *w, struct endpoint *e)
 		return true;
 	err = proxylink_send(w->link, &m, e->space.listener, 2);
 	e->told = !err;
-	if (err == -EAGAIN || err == -ETOOMANYREFS)
+	if (is_slow(err))
 		w->slow = true;
 	else if (err)
 		detach(w);
@@ -142,12 +156,16 @@ static void announce_all(struct work *w)
 	shut(&w->pair);
 }
 
+static bool remove_at(struct work *w, struct endpoint **at);
+
 static void make(struct work *w, uint64_t id)
 {
-	struct endpoint *e = calloc(1, sizeof(*e));
+	struct endpoint **old = find(w, id), *e = calloc(1, sizeof(*e));
 	const char *what = "memory";
 	int err = e ? space_open(&e->space, &w->conf->space, &what) : -ENOMEM;
 
+	if (*old)		/* the loop lost its TUN */
+		remove_at(w, old);
 	if (err) {
 		free(e);
 		tell_failed(w, id, err, what);
@@ -188,7 +206,8 @@ static void say_gone(struct work *w, const struct endpoint *e)
 		proxylink_send(w->link, &m, NULL, 0);
 }
 
-static void remove_at(struct work *w, struct endpoint **at)
+/* Return: it is gone; else --on-destroy is at work */
+static bool remove_at(struct work *w, struct endpoint **at)
 {
 	struct endpoint *e = *at;
 
@@ -197,13 +216,15 @@ static void remove_at(struct work *w, struct endpoint **at)
 		command_end(e->group, SIGTERM);
 	if (!w->conf->on_destroy) {
 		drop(at);
-		return;
+		return true;
 	}
 	e->task = command_start(w->conf->on_destroy, "destroy", e->id, &e->space,
 				w->conf->space.mtu);
 	e->state = DESTROYING;
-	if (e->task < 0)
-		drop(at);
+	if (e->task >= 0)
+		return false;
+	drop(at);
+	return true;
 }
 
 /* --- commands that ended ------------------------------------------------------ */
@@ -264,6 +285,8 @@ static void detach(struct work *w)
 		space_reset(&e->space);
 		e->told = false;
 	}
+	for (struct endpoint *e = w->first; e; e = e->next)
+		announce(w, e);		/* those it was too slow for */
 }
 
 static int greet(struct work *w, const struct proxylink_hello *h)
@@ -309,16 +332,16 @@ static int serve_sockets(struct work *w, const struct proxylink_endpoint *want)
 	m.endpoint.count = (uint32_t)n;
 	err = proxylink_send(w->link, &m, fds, (unsigned)n);
 	fds_close(fds, (unsigned)n);
-	return err == -EAGAIN ? 0 : err;	/* it asks for more than it takes: its loss */
+	return is_slow(err) ? 0 : err;	/* it asks for more than it takes: its loss */
 }
 
 static void hear_proxy(struct work *w)
 {
 	union proxylink_msg m;
-	int fds[FDMSG_FDS], n = 1, err = 0;
+	int fds[FDMSG_FDS], n = 1, err = 0, left = TURN_MAX;
 	unsigned nfds;
 
-	while (!err && w->link >= 0 && (n = proxylink_recv(w->link, &m, fds, &nfds)) > 0) {
+	while (!err && w->link >= 0 && left-- && (n = proxylink_recv(w->link, &m, fds, &nfds)) > 0) {
 		fds_close(fds, nfds);
 		if (m.head.type == PROXYLINK_HELLO)
 			err = greet(w, &m.hello);
@@ -340,6 +363,7 @@ static void hear_proxy(struct work *w)
 
 static void attach(struct work *w, int fd)
 {
+	hear_proxy(w);		/* the one before may have gone just now */
 	if (w->link >= 0) {
 		log_warn("proxy: there is one already: a second one is turned away");
 		close(fd);
@@ -409,14 +433,9 @@ static void finish(struct work *w)
 	uint64_t until = clock_mono() + GRACE_NS, now;
 
 	shut(&w->link);
-	for (struct endpoint **at = &w->first; *at;) {
-		struct endpoint *e = *at;
-
-		if (e->state != DESTROYING)
-			remove_at(w, at);
-		if (*at == e)
-			at = &e->next;
-	}
+	for (struct endpoint **at = &w->first; *at;)
+		if ((*at)->state == DESTROYING || !remove_at(w, at))
+			at = &(*at)->next;
 	while (w->first && (now = clock_mono()) < until)
 		turn(w, (int)((until - now) / 1000000u) + 1);
 	while (w->first) {
