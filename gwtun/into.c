@@ -38,7 +38,8 @@ static void queue(struct tun *t, struct end *e, const struct tflow *fl, unsigned
 	unsigned i = 0;
 
 	frame_drop(f, REASON_TUN, 0);
-	while (i < t->nmerges && (t->merge_flow[i] != fl || t->merge_dir[i] != dir))
+	while (i < t->nmerges && (t->merge_flow[i] != fl || t->merge_end[i] != e ||
+				  t->merge_dir[i] != dir))
 		i++;
 	if (i < t->nmerges) {
 		if (!t->conf.no_offload && merge_add(&t->merge[i], f))
@@ -167,7 +168,7 @@ static void go_on(struct tun *t, struct tflow *fl, unsigned dir, struct frame *f
 	if (!error)
 		note(fl, dir, f);
 	flow_note_ends(fl, &f->pkt, data, dir, false);
-	if (fl->state == FLOW_HELD && error)
+	if (fl->state == FLOW_HELD && error && dir != fl->client)
 		hold_error(t, fl, &f->pkt, data);
 	if (fl->state == FLOW_HELD && !error && dir == fl->client) {
 		hold_again(t, fl, f);
@@ -187,8 +188,10 @@ void into_packet(struct tun *t, struct frame *f)
 	if (frame_parse(f) || f->pkt.flags & PKT_CUT)
 		return;
 	fl = flow_of(t, f->endpoint, &f->pkt, data, &k, &dir);
-	if (fl && fl->state == FLOW_OPEN && anew(fl, f, data))
+	if (fl && fl->state == FLOW_OPEN && anew(fl, f, data)) {
+		flow_remove(t->flows, &k);	/* the new one may pass untouched */
 		fl = NULL;
+	}
 	if (fl)
 		go_on(t, fl, dir, f);
 	else if (!icmp_is_error(&f->pkt, data))

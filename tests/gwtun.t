@@ -4,8 +4,12 @@
 (tunproxy.py)."""
 import os
 import re
+import signal
+import socket
+import struct
 import subprocess
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gwtest                               # noqa: E402
@@ -351,6 +355,79 @@ curl -sS -m 1 http://server/name
     nothing_left("proxy killed")
 
 
+AGAIN = """
+import socket
+s = socket.socket()
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("10.0.1.10", 41000))
+s.settimeout(5)
+s.connect(("10.0.2.20", 80))
+s.send(b"GET /name HTTP/1.0\\r\\n\\r\\n")
+while d := s.recv(4096):
+    print(d.decode())
+"""
+
+
+def port_again():
+    """A client's port is used again, now without a proxy: the flow before is none of it"""
+    client = """
+/usr/bin/python3 again.py
+kill -9 $(pgrep -f "tunproxy.py $GW_RUN")
+for i in $(seq 100); do grep -q 'proxy is gone' tun.log && break; sleep 0.02; done
+/usr/bin/python3 again.py
+"""
+    write("again.py", AGAIN)
+    out, err = sim(client, "", "plain")
+    ok(out.count("vpce-0") == 2, "a port used again while no proxy is attached: passes untouched", out, err)
+    clean(err, "a port used again")
+
+
+def attach(path):
+    """A proxy that does nothing"""
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.settimeout(3)
+    s.connect(path)
+    s.send(struct.pack("=HHIII", 1, 16, 0x4b4c5857, 1, 0))
+    return s
+
+
+def next_proxy():
+    """One goes and another comes before the broker had a look: it is taken"""
+    path = gwtest.path("next.sock")
+    p = gwtest.Proc("gwtun", "--no-ring", "--socket", path, "--endpoint", TWO[0],
+                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    gwtest.until(lambda: os.path.exists(path))
+    broker = gwtest.until(lambda: [x for x in ours() if x != p.pid])[0]
+    one = attach(path)
+    ok(one.recv(100), "a proxy attaches")
+    os.kill(broker, signal.SIGSTOP)
+    two = attach(path)
+    one.close()
+    time.sleep(0.3)                 # the loop hands it on
+    os.kill(broker, signal.SIGCONT)
+    try:
+        said = two.recv(100)
+    except OSError as e:
+        said = str(e).encode()
+    ok(len(said) == 16, "the next one does, though the broker did not yet know that the first one is gone",
+       said, p.stderr())
+    flood = struct.pack("=HHIQHHHH", 4, 24, 32, 1, socket.AF_INET, 0, 0, 0)
+    two.setblocking(False)
+    try:
+        while True:                 # wants sockets, and takes none
+            two.send(flood)
+    except BlockingIOError:
+        pass
+    three = attach(path)
+    ok(gwtest.until(lambda: b"second one is turned away" in p.stderr().encode(), 5),
+       "a proxy that does not listen holds up nobody", p.stderr())
+    three.close()
+    two.close()
+    p.p.stdin.close()
+    p.wait(10)
+    nothing_left("next proxy")
+
+
 def died(who, signal_it):
     out, err = sim(SLOWGET + signal_it + "\nwait $get; echo $?\n", "", "hold")
     nothing_left(who + " killed")
@@ -500,7 +577,8 @@ def main():
     tests = dict(router=router, commands=commands, failing_command=failing_command,
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
                  twins=twins, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
-                 path_mtu=path_mtu, proxy_killed=proxy_killed, broker_killed=broker_killed,
+                 path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again,
+                 next_proxy=next_proxy, broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
                  busy_namespace=busy_namespace, haproxy=haproxy, two_arm=two_arm, conform=conform)
     for name in sys.argv[1:] or tests:
