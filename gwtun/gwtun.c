@@ -169,7 +169,12 @@ static void tick(struct stage *st)
 	c[STATS_LOST] = t->strays;
 }
 
-static const struct stage_ops ops = { .burst = burst, .make = make, .tick = tick };
+static void done(struct stage *st)
+{
+	link_unlisten(st->ctx);
+}
+
+static const struct stage_ops ops = { .burst = burst, .make = make, .tick = tick, .done = done };
 
 /* --- set-up ------------------------------------------------------------------- */
 

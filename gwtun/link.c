@@ -15,6 +15,8 @@
 #include "proxylink.h"
 #include "tun.h"
 
+#define ANSWERS_MAX	256	/* taken from a proxy at once */
+
 int tun_watch(struct tun *t, int fd, uint32_t kind, uint32_t n)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.u64 = (uint64_t)kind << 32 | n };
@@ -40,15 +42,18 @@ static int path_of(struct tun *t)
 	return n < 0 || (size_t)n >= sizeof(((struct sockaddr_un *)0)->sun_path) ? -ENAMETOOLONG : 0;
 }
 
-/* What a crashed gwtun left is in nobody's use */
+/* What a crashed gwtun left is in nobody's use; a file that is no socket is none of ours */
 static int bind_socket(int fd, const struct sockaddr_un *a)
 {
+	struct stat st;
 	int probe, err;
 
 	if (!bind(fd, (const struct sockaddr *)a, sizeof(*a)))
 		return 0;
 	if (errno != EADDRINUSE)
 		return -errno;
+	if (lstat(a->sun_path, &st) || !S_ISSOCK(st.st_mode))
+		return -EADDRINUSE;
 	probe = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	err = connect(probe, (const struct sockaddr *)a, sizeof(*a)) ? errno : EADDRINUSE;
 	close(probe);
@@ -184,14 +189,14 @@ void link_broker(struct tun *t)
 
 /* --- the proxy ---------------------------------------------------------------- */
 
-/* An answer may take a frame */
+/* An answer may take a frame; packets go on whatever a proxy sends */
 void link_proxy(struct tun *t)
 {
+	int fds[FDMSG_FDS], n = -EAGAIN, left = ANSWERS_MAX;
 	union proxylink_msg m;
-	int fds[FDMSG_FDS], n = -EAGAIN;
 	unsigned nfds;
 
-	while (t->pair >= 0 && t->nmade < FRAME_BURST &&
+	while (t->pair >= 0 && t->nmade < FRAME_BURST && left-- &&
 	       (n = proxylink_recv(t->pair, &m, fds, &nfds)) > 0) {
 		fds_close(fds, nfds);
 		if (m.head.type != PROXYLINK_ANSWER) {
@@ -207,13 +212,21 @@ void link_proxy(struct tun *t)
 	link_detach(t);
 }
 
-void link_close(struct tun *t)
+/* While the place in the chain is still ours: a successor's socket has the same name */
+void link_unlisten(struct tun *t)
 {
-	if (t->pair >= 0)
-		close(t->pair);
 	if (t->listen >= 0)
 		close(t->listen);
 	if (t->socket_path[0])
 		unlink(t->socket_path);
-	t->pair = t->listen = -1;
+	t->socket_path[0] = '\0';
+	t->listen = -1;
+}
+
+void link_close(struct tun *t)
+{
+	link_unlisten(t);
+	if (t->pair >= 0)
+		close(t->pair);
+	t->pair = -1;
 }

@@ -371,6 +371,7 @@ void hold_forget(struct tun *t, uint64_t before_ns) __attribute__((nonnull));
  * link_listen() - Open the socket proxies connect to, once its place is known
  */
 void link_listen(struct tun *t) __attribute__((nonnull));
+void link_unlisten(struct tun *t) __attribute__((nonnull));
 void link_accept(struct tun *t) __attribute__((nonnull));
 void link_broker(struct tun *t) __attribute__((nonnull));
 void link_proxy(struct tun *t) __attribute__((nonnull));

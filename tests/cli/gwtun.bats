@@ -41,3 +41,13 @@ usage() { # TEXT ARGS...
 	cat log
 	grep -qE '^gwtun: 200 in, [0-9]+ made, [0-9]+ out, [0-9]+ dropped' log
 }
+
+@test "--socket: a file that is no socket is left alone, an old socket is not" {
+	echo precious >file
+	gwtun -q --socket file </dev/null 2>log || cat log
+	grep -q '^gwtun: error: .*: no proxy can come: Address already in use' log
+	[ "$(cat file)" = precious ]
+	/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).bind("old")'
+	gwtun --log-level info --socket old </dev/null 2>log || cat log
+	grep -q '^gwtun: info: .*old: waiting for a proxy' log
+}
