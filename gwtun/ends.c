@@ -87,7 +87,7 @@ static void forget(struct tun *t, struct end *e)
 	s->used--;
 }
 
-/* Return: the broker knows */
+/* Its flows are the caller's to forget.  Return: the broker knows */
 static bool let_go(struct tun *t, struct end *e)
 {
 	struct broker_msg m = { .type = BROKER_REMOVE, .endpoint = e->id };
@@ -97,7 +97,6 @@ static bool let_go(struct tun *t, struct end *e)
 	if (e->fd >= 0)
 		close(e->fd);
 	e->fd = -1;
-	flows_walk(t, e);
 	return true;
 }
 
@@ -110,6 +109,7 @@ void ends_lost(struct tun *t, struct end *e)
 	}
 	e->state = END_FAILED;
 	e->retry_ns = t->st->now_ns + RETRY_NS;
+	flows_walk(t, true);
 }
 
 void ends_made(struct tun *t, const struct broker_msg *m, int fd)
@@ -122,11 +122,15 @@ void ends_made(struct tun *t, const struct broker_msg *m, int fd)
 			close(fd);
 		return;
 	}
-	e->fd = fd;
-	if (!m->err && !tun_watch(t, fd, WATCH_TUN, (uint32_t)(e - t->ends.end))) {
+	if (!m->err) {
+		e->fd = fd;
 		e->state = END_READY;
+		if (tun_watch(t, fd, WATCH_TUN, (uint32_t)(e - t->ends.end)))
+			ends_lost(t, e);
 		return;
 	}
+	if (fd >= 0)
+		close(fd);
 	log_limited(&t->ends.site, t->st->now_ns, LOG_LVL_ERROR, "vpce-0%016llx: %.63s: %s",
 		    (unsigned long long)e->id, m->what, strerror(-m->err));
 	e->state = END_FAILED;
@@ -188,7 +192,8 @@ void ends_resume(struct tun *t)
 
 /* --- time --------------------------------------------------------------------- */
 
-static void look_after(struct tun *t, struct end *e)
+/* Return: it went, and its flows are to go */
+static bool look_after(struct tun *t, struct end *e)
 {
 	uint64_t idle = t->st->now_ns - e->used_ns;
 
@@ -199,15 +204,23 @@ static void look_after(struct tun *t, struct end *e)
 	else if (e->state == END_FAILED && !e->fixed && idle > 2 * RETRY_NS)
 		forget(t, e);
 	else if (e->state == END_READY && !e->fixed && t->conf.idle_ns &&
-		 idle > t->conf.idle_ns && let_go(t, e))
+		 idle > t->conf.idle_ns && let_go(t, e)) {
 		forget(t, e);
+		return true;
+	}
+	return false;
 }
 
+/* Many go at once: their flows in one walk */
 void ends_tick(struct tun *t)
 {
+	bool gone = false;
+
 	for (uint32_t i = 0; i < t->ends.max; i++)
 		if (t->ends.end[i].state != END_FREE)
-			look_after(t, &t->ends.end[i]);
+			gone |= look_after(t, &t->ends.end[i]);
+	if (gone)
+		flows_walk(t, true);
 }
 
 void ends_open(struct tun *t)

@@ -155,8 +155,8 @@ void flow_note_ends(struct tflow *fl, const struct packet *p, const uint8_t *dat
 }
 
 struct walk {
-	const struct tun *t;
-	const struct end *gone;
+	struct tun *t;
+	bool gone;
 };
 
 static bool keep(void *ctx, void *value)
@@ -164,12 +164,16 @@ static bool keep(void *ctx, void *value)
 	const struct walk *w = ctx;
 	const struct tflow *fl = value;
 
-	if (w->gone && fl->endpoint == w->gone->id)
-		return false;
+	if (w->gone) {
+		const struct end *e = ends_find(w->t, fl->endpoint);
+
+		if (!e || e->state != END_READY)
+			return false;
+	}
 	return w->t->st->now_ns - fl->last_ns <= fl->timeout_ns;
 }
 
-void flows_walk(struct tun *t, const struct end *gone)
+void flows_walk(struct tun *t, bool gone)
 {
 	struct walk w = { t, gone };
 

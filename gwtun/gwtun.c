@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "tun.h"
 
@@ -135,6 +136,7 @@ static int make(struct stage *st, struct frame **f, int max)
 	int n;
 
 	t->nmade = 0;
+	t->made_ns = clock_real();
 	link_listen(t);
 	outof_go_on(t);
 	if (t->ends.settled)
@@ -143,9 +145,12 @@ static int make(struct stage *st, struct frame **f, int max)
 	for (int i = 0; i < n; i++)	/* that a proxy is gone is known before its FINs */
 		if (!is_tun(ev[i].data.u64))
 			on_event(t, ev[i].data.u64);
-	for (int i = 0; i < n && t->nmade < max; i++)
-		if (is_tun(ev[i].data.u64))
-			on_event(t, ev[i].data.u64);
+	for (int i = 0; i < n && t->nmade < max; i++) {	/* from where the last turn ended */
+		uint64_t what = ev[t->turn++ % (unsigned)n].data.u64;
+
+		if (is_tun(what))
+			on_event(t, what);
+	}
 	if (t->broken)
 		return -1;
 	memcpy(f, t->made, (size_t)t->nmade * sizeof(*f));
@@ -161,7 +166,7 @@ static void tick(struct stage *st)
 		hold_forget(t, st->now_ns - HOLD_NS);
 	ends_tick(t);
 	if (st->now_ns >= t->next_walk_ns) {
-		flows_walk(t, NULL);
+		flows_walk(t, false);
 		t->next_walk_ns = st->now_ns + WALK_NS;
 	}
 	c[STATS_FLOWS] = flow_count(t->flows);

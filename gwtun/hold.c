@@ -20,7 +20,6 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
-#include "clock.h"
 #include "csum.h"
 #include "log.h"
 #include "proxylink.h"
@@ -166,13 +165,14 @@ void hold_again(struct tun *t, struct tflow *fl, struct frame *f)
 	}
 }
 
-/* "Too big" is no end of it */
+/* "Too big" is no end of it, nor is a redirect */
 void hold_error(struct tun *t, struct tflow *fl, const struct packet *p, const uint8_t *data)
 {
 	struct held *s = &t->hold.slot[fl->held];
 	uint8_t type = data[p->l4], code = data[p->l4 + 1];
 
-	if (p->version == 4 ? type == 3 && code == 4 : type == 2)
+	if (p->version == 4 ? (type != 3 || code == 4) && type != 11 && type != 12 :
+			      type != 1 && type != 3 && type != 4)
 		return;
 	s->error = true;
 	s->error_type = type;
@@ -247,7 +247,7 @@ static void turn_down(struct tun *t, struct tflow *fl, const struct held *s, boo
 	}
 	if (refuse)
 		outof_carry(frame_data(f), &f->pkt, &w);
-	f->ts_ns = clock_real();
+	f->ts_ns = t->made_ns;
 	f->marks = FRAME_REPLY | FRAME_CHANGED;
 }
 

@@ -7,7 +7,6 @@
 #include <netinet/tcp.h>
 #include <unistd.h>
 
-#include "clock.h"
 #include "csum.h"
 #include "tun.h"
 
@@ -103,7 +102,7 @@ static bool hand_out(struct tun *t)
 		if (len <= 0)
 			break;
 		f->len = f->orig_len = (uint32_t)len;
-		f->ts_ns = clock_real();
+		f->ts_ns = t->made_ns;
 		t->nmade++;
 	}
 	return true;
@@ -141,19 +140,23 @@ static bool begin(struct tun *t, struct end *e, size_t len)
 	return true;
 }
 
+/* Packets of nobody take no frame: they are not to keep all others waiting */
 void outof_read(struct tun *t, struct end *e)
 {
-	while (hand_out(t) && e->fd >= 0 && t->nmade < FRAME_BURST) {
+	int left = FRAME_BURST;
+
+	while (hand_out(t) && e->fd >= 0 && t->nmade < FRAME_BURST && left-- > 0) {
 		ssize_t n = read(e->fd, t->buf, TUN_BUF);
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			if (errno != EAGAIN)
+			if (!n || errno != EAGAIN)
 				ends_lost(t, e);
 			return;
 		}
 		t->cutting = begin(t, e, (size_t)n);
 		t->strays += !t->cutting;
 	}
+	hand_out(t);
 }

@@ -155,7 +155,9 @@ struct tun_conf {
 
 /**
  * struct tun - All of gwtun's loop
- * @made:	Frames for what it makes; @nmade of them are in use until the next make()
+ * @made:	Frames for what it makes; @nmade of them are in use until the next make(), and
+ *		have its time, @made_ns
+ * @turn:	Whose turn it is among the TUNs that have packets
  * @cutting:	The packet that @cut is at work on came from this endpoint's TUN, and goes
  *		out with @cut_way
  * @merge:	Of this burst, @nmerges of them: @merge_end is their TUN, @merge_key the flow
@@ -172,6 +174,7 @@ struct tun {
 	struct ends ends;
 	struct hold hold;
 	struct frame **made;
+	uint64_t made_ns;
 	int nmade;
 	uint8_t *buf;
 	struct cut cut;
@@ -184,6 +187,7 @@ struct tun {
 	uint8_t merge_dir[MERGES_MAX];
 	unsigned nmerges;
 	int epoll;
+	unsigned turn;
 	int listen;
 	int pair;
 	bool listening;
@@ -248,9 +252,9 @@ void flow_note_ends(struct tflow *fl, const struct packet *p, const uint8_t *dat
 		    bool out) __attribute__((nonnull));
 
 /**
- * flows_walk() - Forget flows that ended or are idle; all of one endpoint, if @gone
+ * flows_walk() - Forget flows that ended or are idle, and those of endpoints that went, if @gone
  */
-void flows_walk(struct tun *t, const struct end *gone) __attribute__((nonnull(1)));
+void flows_walk(struct tun *t, bool gone) __attribute__((nonnull));
 
 /**
  * flows_orphan() - Who had the connections is gone
