@@ -21,7 +21,7 @@
  *	proxy				packet loop (that pair)
  *				<-	SYN: a flow begins; its SYN is held if @hold says so
  *	ANSWER			->	what became of the connection to the server
- *				<-	OVER: the flow's entry is gone
+ *				<-	OVER: a SYN is held no more: its client gave up, or it took too long
  *
  * Sockets that the broker makes are TCP, non-blocking, IP_TRANSPARENT, SO_REUSEADDR, unbound:
  * the proxy binds them to the client's own address and port and connects.  Either end that
