@@ -271,6 +271,13 @@ void conn_end_all(struct worker *w, uint64_t endpoint, const char *why)
 	}
 }
 
+static void wake(struct relay *r)
+{
+	struct conn *c = r->owner;
+
+	loop_task(c->worker->loop, &c->again);
+}
+
 void conn_relay(struct conn *c, struct relay *r)
 {
 	struct worker *w = c->worker;
@@ -280,6 +287,8 @@ void conn_relay(struct conn *c, struct relay *r)
 		conn_end(c, "memory", true);
 		return;
 	}
+	r->wake = wake;
+	r->owner = c;
 	c->opened = true;
 	if (w->hooks && hooks_conn_open(w->hooks, &c->facts) == HOOK_DROP) {
 		conn_end(c, "dropped", true);

@@ -153,6 +153,7 @@ static void resumed(struct exchange *x, enum hook_verdict v)
 
 	h->verdict = v;
 	h->decided = true;
+	relay_wake(&h->r);
 }
 
 /* One read; true: something came, were it the end */

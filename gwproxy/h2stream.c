@@ -18,6 +18,7 @@ static void resumed(struct exchange *x, enum hook_verdict v)
 
 	s->verdict = v;
 	s->decided = s->h->resumed = true;
+	relay_wake(&s->h->r);
 }
 
 struct h2_stream *h2_stream_new(struct h2 *h, int32_t client_id)

@@ -43,6 +43,8 @@ struct relay_ops {
  * @want_client, @want_server:	POLLIN | POLLOUT to wait for, after RELAY_WAIT
  * @deadline_ns:	CLOCK_MONOTONIC; 0: none
  * @why:	After RELAY_DONE and RELAY_RESET
+ * @wake:	Of whom calls relay_step(): do so again, though no leg is ready; NULL: no need to
+ * @owner:	For @wake
  */
 struct relay {
 	const struct relay_ops *ops;
@@ -52,6 +54,8 @@ struct relay {
 	short want_client, want_server;
 	uint64_t deadline_ns;
 	const char *why;
+	void (*wake)(struct relay *r);
+	void *owner;
 };
 
 /**
@@ -68,6 +72,15 @@ struct relay_times {
 static inline enum relay_state relay_step(struct relay *r, uint64_t now_ns)
 {
 	return r->ops->step(r, now_ns);
+}
+
+/**
+ * relay_wake() - By an engine that can go on: an exchange that waited was decided
+ */
+static inline void relay_wake(struct relay *r)
+{
+	if (r->wake)
+		r->wake(r);
 }
 
 static inline void relay_free(struct relay *r, const char *why)
