@@ -18,10 +18,11 @@
 #define FDS_CONN	6u	/* two sockets, two pipes */
 #define FDS_SELF	512u	/* pools, pipes that wait, files */
 #define CONNS_MAX	200000u
+#define RECEIVE		131072u
 
 enum { OPT_TRANSPARENT = OPT_LONG, OPT_TUN, OPT_CHAIN, OPT_NO_CONNECT_FIRST, OPT_WORKERS, OPT_CONNS,
        OPT_CONNECT, OPT_SNIFF, OPT_SHAKE, OPT_IDLE, OPT_LINGER, OPT_HEAD, OPT_BODY, OPT_RESPONSE,
-       OPT_DRAIN, OPT_TLS_PORTS, OPT_HTTP_PORTS, OPT_TLS_RULES, OPT_CA_CERT, OPT_CA_KEY,
+       OPT_DRAIN, OPT_RECEIVE, OPT_TLS_PORTS, OPT_HTTP_PORTS, OPT_TLS_RULES, OPT_CA_CERT, OPT_CA_KEY,
        OPT_UPSTREAM_CA, OPT_INSECURE, OPT_LEARN, OPT_KEYLOG, OPT_KEYLOG_PUB, OPT_USER, OPT_READY,
        OPT_LEVEL };
 
@@ -50,6 +51,8 @@ static const struct opt options[] = {
 	{ "keylog-pub", OPT_KEYLOG_PUB, NULL, "publish them in the run folder (ZeroMQ)" },
 	{ "workers", OPT_WORKERS, "N", "event loops, a thread each (one for each processor)" },
 	{ "max-connections", OPT_CONNS, "N", "at once (what RLIMIT_NOFILE allows)" },
+	{ "receive-buffer", OPT_RECEIVE, "SIZE",
+	  "of a stream, in the kernel; 0: as it likes (128k)" },
 	{ "connect-timeout", OPT_CONNECT, "TIME", "until a server answers (30s)" },
 	{ "sniff-timeout", OPT_SNIFF, "TIME", "from a client's first byte until its protocol is known (5s)" },
 	{ "handshake-timeout", OPT_SHAKE, "TIME", "both TLS handshakes (15s)" },
@@ -166,6 +169,7 @@ static void set(void *ctx, int ch, const char *arg)
 	case OPT_NO_CONNECT_FIRST: p->hold = false; break;
 	case OPT_WORKERS: p->nworkers = (unsigned)opt_u64("workers", arg, 1, WORKERS_MAX); break;
 	case OPT_CONNS: c->conns = opt_u64("max-connections", arg, 1, CONNS_MAX); break;
+	case OPT_RECEIVE: p->receive = (unsigned)opt_bytes("receive-buffer", arg, 0, 1u << 30); break;
 	case OPT_DRAIN: c->drain_ms = opt_ms("drain-timeout", arg); break;
 	case OPT_TLS_PORTS: parse_ports("tls-ports", &p->tls_ports, arg); break;
 	case OPT_HTTP_PORTS: parse_ports("http-ports", &p->http_ports, arg); break;
@@ -183,7 +187,7 @@ static void defaults(struct conf *c, struct proxy *p)
 	cpu_set_t cpus;
 
 	*c = (struct conf){ .ready_fd = -1, .drain_ms = 5000, .web.err = stderr };
-	*p = (struct proxy){ .hold = true, .nworkers = 1 };
+	*p = (struct proxy){ .hold = true, .nworkers = 1, .receive = RECEIVE };
 	if (!sched_getaffinity(0, sizeof(cpus), &cpus))
 		p->nworkers = MIN((unsigned)CPU_COUNT(&cpus), WORKERS_MAX);
 	parse_ports("tls-ports", &p->tls_ports, "any");

@@ -24,8 +24,12 @@ static void set_int(int fd, int level, int name, int value)
 	setsockopt(fd, level, name, &value, sizeof(value));	/* as good as it can be had */
 }
 
-static void tune(int fd)
+/* Left alone, the kernel makes room for tens of megabytes that a slow reader then holds.  Before
+ * connect(2), and as early as can be after accept(2): a window is never taken back. */
+static void tune(const struct proxy *p, int fd)
 {
+	if (p->receive)		/* the kernel doubles it, for what it adds */
+		set_int(fd, SOL_SOCKET, SO_RCVBUF, (int)(p->receive / 2));
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 	set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -148,7 +152,7 @@ static int begin(struct conn *c, int fd)
 	struct sockaddr_storage sa;
 	socklen_t len;
 
-	tune(fd);
+	tune(c->worker->proxy, fd);
 	if (c->worker->proxy->transparent) {
 		len = tuple_address(t, true, &sa);
 		if (bind(fd, (struct sockaddr *)&sa, len))
@@ -228,7 +232,7 @@ static void join(struct conn *c, int fd)
 		conn_end(c, "memory", true);
 		return;
 	}
-	tune(fd);
+	tune(c->worker->proxy, fd);
 	if (c->state == CONN_ANSWER || c->state == CONN_AWAIT)
 		conn_both(c);
 }

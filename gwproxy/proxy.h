@@ -72,6 +72,7 @@ static inline bool ports_has(const struct ports *p, unsigned port)
  *		recognised in what the client sends; both TLS handshakes
  * @transparent:	To the server from the client's own address
  * @listens:	Stand-alone: no gwtun
+ * @receive:	Bytes of a stream that the kernel may hold for us; 0: as it likes
  * @max_conns:	Of one worker
  * @tls:	NULL: TLS passes
  */
@@ -81,6 +82,7 @@ struct proxy {
 	bool transparent;
 	bool listens;
 	bool hold;
+	unsigned receive;
 	unsigned max_conns;
 	struct ports tls_ports, http_ports;
 	struct tls_conf *tls;

@@ -146,9 +146,20 @@ ok(got == "220 hello\nyou said helo", "a server that speaks first", got)
 got = client("first", 9)
 ok("refused" in got or "reset" in got.lower(), "a server that refuses", got)
 
-t = time.monotonic()
-client("slow", 7005, "3")
+slow = lab.proc("c", "/usr/bin/python3", "-c", CLIENT, "slow", SERVER4, "7005", "3")
+unread = []
+
+
+def stuck():
+    rc, out, err = lab.run("p", "ss", "-tnH", "state", "established", "dport", "=", ":7005")
+    unread.append(max([int(line.split()[0]) for line in out.decode().splitlines()] or [0]))
+    return len(unread) > 2 and unread[-1] and unread[-1] == unread[-2]
+
+
+ok(until(stuck, 3) and unread[-1] <= 160 << 10,
+   "a slow reader: %d KB wait in the kernel" % (unread[-1] >> 10), unread)
 until(lambda: b"sent" in servers["flood"].stdout(), 10)
+slow.wait(5)
 sent = int(servers["flood"].stdout().split()[-1])
 ok(sent < 12 << 20, "a slow reader stops its sender (after %d KB, kernels' buffers included)" %
    (sent >> 10))
