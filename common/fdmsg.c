@@ -70,7 +70,7 @@ ssize_t fdmsg_recv(int fd, void *msg, size_t size, int *fds, unsigned *nfds)
 		return 0;
 	if (!n || h.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		fds_close(fds, k);
-		return -EPROTO;
+		return n && !(h.msg_flags & MSG_TRUNC) && k < FDMSG_FDS ? -EMFILE : -EPROTO;
 	}
 	*nfds = k;
 	return n;

@@ -26,7 +26,8 @@ int fdmsg_send(int fd, const void *msg, size_t len, const int *fds, unsigned nfd
  * @nfds:	Written on success
  *
  * Return: its length, at least 1; 0: the other end closed; -EAGAIN; -EPROTO if it is longer
- * or has more descriptors (none is kept); -errno
+ * or has more descriptors (none is kept); -EMFILE: no room for its descriptors, which are lost, but
+ * @msg is written; -errno
  */
 ssize_t fdmsg_recv(int fd, void *msg, size_t size, int *fds, unsigned *nfds)
 	__attribute__((nonnull));

@@ -35,10 +35,12 @@ int proxylink_send(int fd, union proxylink_msg *m, const int *fds, unsigned nfds
 
 int proxylink_recv(int fd, union proxylink_msg *m, int *fds, unsigned *nfds)
 {
-	union proxylink_msg got;
+	union proxylink_msg got = { .head.type = 0 };
 	unsigned k;
 	ssize_t n = fdmsg_recv(fd, &got, sizeof(got), fds, &k);
 
+	if (n == -EMFILE && size_of(got.head.type) == got.head.size)
+		*m = got;
 	if (n <= 0)
 		return (int)n;
 	if ((size_t)n < sizeof(got.head) || got.head.size != (size_t)n ||

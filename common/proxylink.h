@@ -81,7 +81,7 @@ struct proxylink_hello {
 
 /**
  * struct proxylink_endpoint - ENDPOINT: two descriptors, listeners for IPv4 and IPv6.  GONE: none.
- * WANT and SOCKETS: @count sockets of @family
+ * WANT and SOCKETS: @count sockets of @family; SOCKETS brings fewer if no more can be had
  */
 struct proxylink_endpoint {
 	struct proxylink_head head;
@@ -158,7 +158,8 @@ int proxylink_send(int fd, union proxylink_msg *m, const int *fds, unsigned nfds
  * @fds:	Room for PROXYLINK_FDS; the caller's to close
  * @nfds:	Written on success
  *
- * Return: 1; 0: the other end closed; -EAGAIN; -EPROTO (no descriptor is kept); -errno
+ * Return: 1; 0: the other end closed; -EAGAIN; -EPROTO (no descriptor is kept); -EMFILE: there
+ * was no room for its descriptors, all are closed; *m is written unless its type is 0; -errno
  */
 int proxylink_recv(int fd, union proxylink_msg *m, int *fds, unsigned *nfds)
 	__attribute__((nonnull));

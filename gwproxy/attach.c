@@ -117,7 +117,7 @@ static void broker_ready(struct watch *w, uint32_t events)
 {
 	struct attach *a = (struct attach *)(void *)((char *)w - offsetof(struct attach, on_broker));
 	int fds[PROXYLINK_FDS] = { -1 }, got = 1;
-	union proxylink_msg m;
+	union proxylink_msg m = { .head.type = 0 };
 	unsigned n = 0;
 
 	(void)events;
@@ -125,8 +125,12 @@ static void broker_ready(struct watch *w, uint32_t events)
 		return;		/* lost within these events */
 	for (int i = 0; i < BURST && got == 1; i++) {
 		got = proxylink_recv(a->fd, &m, fds, &n);
-		if (got == 1)
+		if (got == -EMFILE && m.head.type == PROXYLINK_SOCKETS) {
+			front_sockets(a->front, &m.endpoint, fds, 0);
+			got = 1;
+		} else if (got == 1) {
 			got = take(a, &m, fds, n) ? -EPROTO : 1;
+		}
 	}
 	if (!got)
 		detach(a, "it closed the connection");
@@ -134,7 +138,6 @@ static void broker_ready(struct watch *w, uint32_t events)
 		detach(a, strerror(-got));
 }
 
-/* OVER needs no answer: a flow that gwtun forgot has been idle as long as we keep a connection. */
 static void link_ready(struct watch *w, uint32_t events)
 {
 	struct attach *a = (struct attach *)(void *)((char *)w - offsetof(struct attach, on_link));
@@ -152,7 +155,9 @@ static void link_ready(struct watch *w, uint32_t events)
 		close_all(fds, n);
 		if (m.head.type == PROXYLINK_SYN)
 			front_syn(a->front, &m.syn);
-		else if (m.head.type != PROXYLINK_OVER)
+		else if (m.head.type == PROXYLINK_OVER)
+			front_over(a->front, m.answer.flow);
+		else
 			got = -EPROTO;
 	}
 	if (!got)

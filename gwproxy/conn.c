@@ -236,6 +236,7 @@ void conn_end(struct conn *c, const char *why, bool reset)
 	if (c->state == CONN_DEAD)
 		return;
 	c->state = CONN_DEAD;
+	connect_forsake(c);
 	relay_free(c->relay, why);
 	tls_shake_free(c);
 	if (c->client)

@@ -68,6 +68,11 @@ void conn_syn(struct worker *w, const struct proxylink_syn *syn, const struct tu
 	__attribute__((nonnull));
 
 /**
+ * conn_over() - gwtun has given up the SYN that it held for this connection
+ */
+void conn_over(struct worker *w, const struct tuple *t, uint64_t flow) __attribute__((nonnull));
+
+/**
  * conn_accepted() - The client's side is there
  * @fd, @upstream:	Taken; @upstream is needed if no connection waits for this one
  */

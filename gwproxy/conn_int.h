@@ -32,6 +32,7 @@ void connect_start(struct conn *c, int upstream) __attribute__((nonnull));
 void connect_step(struct conn *c, uint32_t events) __attribute__((nonnull));
 void connect_timeout(struct conn *c) __attribute__((nonnull));
 void connect_answer(struct conn *c) __attribute__((nonnull));
+void connect_forsake(struct conn *c) __attribute__((nonnull));
 
 /* choose.c: what a connection is */
 void choose_start(struct conn *c) __attribute__((nonnull));

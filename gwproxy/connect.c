@@ -222,6 +222,25 @@ void conn_syn(struct worker *w, const struct proxylink_syn *syn, const struct tu
 	connect_start(c, upstream);
 }
 
+/* Its client does not want it any more, or has waited too long: nor need the server. */
+void conn_over(struct worker *w, const struct tuple *t, uint64_t flow)
+{
+	struct conn *c = (struct conn *)table_find(&w->table, t);
+
+	if (!c || !c->held || c->flow != flow)
+		return;
+	c->held = false;
+	conn_end(c, "client-gone", true);
+}
+
+/* A client's SYN must not wait for an answer that nobody will give. */
+void connect_forsake(struct conn *c)
+{
+	if (c->held)
+		send_answer(c->worker, c->flow, PROXYLINK_SILENT, 0);
+	c->held = false;
+}
+
 static void join(struct conn *c, int fd)
 {
 	struct leg *l = leg_sock_new(fd);

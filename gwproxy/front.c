@@ -12,6 +12,7 @@
 
 #define POOL_FIRST	2u
 #define ACCEPTS		64	/* at once */
+#define ASKED_NS	2000000000u
 
 static void pool_ask(struct front *f, struct pool *p)
 {
@@ -24,6 +25,7 @@ static void pool_ask(struct front *f, struct pool *p)
 		if (proxylink_send(f->broker, &m, NULL, 0))
 			return;		/* the next connection asks again */
 		p->asked += m.endpoint.count;
+		p->asked_ns = loop_now(f->proxy->worker[0]->loop);
 		have += m.endpoint.count;
 	}
 }
@@ -52,33 +54,6 @@ static void turn_away(struct front *f, const struct mail *m)
 		fd_close(m->fd, true);
 }
 
-/* With a socket of the pool, now or when there is one */
-static void with_socket(struct front *f, struct pool *p, struct mail *m)
-{
-	struct waiting *wait;
-
-	if (p->n) {
-		m->upstream = p->fd[--p->n];
-		if (p->n < p->want / 4)
-			pool_grow(p);
-		pool_ask(f, p);
-		hand_over(f, m);
-		return;
-	}
-	pool_grow(p);
-	pool_ask(f, p);
-	wait = f->waiting < FRONT_WAITING ? malloc(sizeof(*wait)) : NULL;
-	if (!wait) {
-		turn_away(f, m);
-		return;
-	}
-	f->waiting++;
-	wait->mail = *m;
-	wait->next = NULL;
-	*p->last = wait;
-	p->last = &wait->next;
-}
-
 static struct waiting *pop_waiting(struct front *f, struct pool *p)
 {
 	struct waiting *wait = p->first;
@@ -92,10 +67,60 @@ static struct waiting *pop_waiting(struct front *f, struct pool *p)
 	return wait;
 }
 
+/* As many as will not get a socket; all, if none is on its way: a wait has to end. */
+static void give_up(struct front *f, struct pool *p, unsigned missing)
+{
+	struct waiting *wait;
+
+	while ((missing || !p->asked) && (wait = pop_waiting(f, p))) {
+		turn_away(f, &wait->mail);
+		free(wait);
+		missing -= missing > 0;
+	}
+}
+
+/* A broker whose box to us was full has dropped its answer. */
+static void pool_look(struct front *f, struct pool *p)
+{
+	if (!p->asked || loop_now(f->proxy->worker[0]->loop) - p->asked_ns < ASKED_NS)
+		return;
+	p->asked = 0;
+	give_up(f, p, 0);
+}
+
+/* With a socket of the pool, now or when there is one */
+static void with_socket(struct front *f, struct pool *p, struct mail *m)
+{
+	struct waiting *wait;
+
+	if (p->n) {
+		m->upstream = p->fd[--p->n];
+		if (p->n < p->want / 4)
+			pool_grow(p);
+		pool_ask(f, p);
+		hand_over(f, m);
+		return;
+	}
+	pool_look(f, p);
+	pool_grow(p);
+	pool_ask(f, p);
+	wait = p->asked && f->waiting < FRONT_WAITING ? malloc(sizeof(*wait)) : NULL;
+	if (!wait) {
+		turn_away(f, m);
+		return;
+	}
+	f->waiting++;
+	wait->mail = *m;
+	wait->next = NULL;
+	*p->last = wait;
+	p->last = &wait->next;
+}
+
 void front_sockets(struct front *f, const struct proxylink_endpoint *m, const int *fds, unsigned n)
 {
 	struct endpoint *e = endpoint_find(f, m->endpoint);
 	struct pool *p = e ? &e->pool[m->family == AF_INET6] : NULL;
+	unsigned missing = m->count - MIN(m->count, n);
 
 	if (p)
 		p->asked -= MIN(p->asked, MAX(m->count, n));
@@ -112,8 +137,11 @@ void front_sockets(struct front *f, const struct proxylink_endpoint *m, const in
 			close(fds[i]);
 		}
 	}
-	if (p)
+	if (!p)
+		return;
+	if (!missing)		/* else the next connection asks again */
 		pool_ask(f, p);
+	give_up(f, p, missing);
 }
 
 void front_syn(struct front *f, const struct proxylink_syn *syn)
@@ -127,10 +155,21 @@ void front_syn(struct front *f, const struct proxylink_syn *syn)
 	m.tuple.server_port = syn->server_port;
 	memcpy(m.tuple.client, syn->client, syn->family == AF_INET ? 4 : 16);
 	memcpy(m.tuple.server, syn->server, syn->family == AF_INET ? 4 : 16);
+	f->seen[syn->flow % FRONT_SYNS] = (struct seen){ syn->flow, m.tuple };
 	if (!e || f->closed || (syn->family != AF_INET && syn->family != AF_INET6))
 		turn_away(f, &m);
 	else
 		with_socket(f, &e->pool[syn->family == AF_INET6], &m);
+}
+
+void front_over(struct front *f, uint64_t flow)
+{
+	const struct seen *s = &f->seen[flow % FRONT_SYNS];
+	struct mail m = { .kind = MAIL_OVER, .fd = -1, .upstream = -1, .tuple = s->tuple,
+			  .syn.flow = flow };
+
+	if (s->flow == flow)
+		hand_over(f, &m);
 }
 
 /* No descriptor is left: a connection that stays in the queue would wake us for ever. */

@@ -18,6 +18,7 @@
 #define POOL_MAX	64u
 #define FRONT_WAITING	4096u
 #define FRONT_BUCKETS	1024u		/* a power of two */
+#define FRONT_SYNS	8192u		/* flows whose SYN may be held: gwtun's --syns is 4096 */
 
 struct waiting {
 	struct waiting *next;
@@ -27,12 +28,13 @@ struct waiting {
 /**
  * struct pool - Sockets of one endpoint and family
  * @want:	Keep so many
- * @asked:	Not yet delivered
+ * @asked:	Not yet delivered; @asked_ns: when the last of them were asked for
  */
 struct pool {
 	uint64_t endpoint;
 	uint16_t family;
 	unsigned n, want, asked;
+	uint64_t asked_ns;
 	int fd[POOL_MAX];
 	struct waiting *first, **last;
 };
@@ -52,9 +54,18 @@ struct endpoint {
 };
 
 /**
+ * struct seen - Whose flow it is: gwtun ends one by its number alone
+ */
+struct seen {
+	uint64_t flow;
+	struct tuple tuple;
+};
+
+/**
  * struct front - Worker 0's
  * @broker:	To whom transparent sockets are asked from; -1: none
  * @spare:	A descriptor to give up when there is none: to take a connection and reset it
+ * @seen:	The latest SYN in each place.  What another one took the place of ends by its timeout
  */
 struct front {
 	struct proxy *proxy;
@@ -63,6 +74,7 @@ struct front {
 	bool closed;
 	unsigned waiting;
 	struct endpoint *bucket[FRONT_BUCKETS];
+	struct seen seen[FRONT_SYNS];
 };
 
 /**
@@ -89,7 +101,13 @@ void front_forget(struct front *f);
 void front_syn(struct front *f, const struct proxylink_syn *syn);
 
 /**
- * front_sockets() - What the broker sent: all taken
+ * front_over() - gwtun does not hold this flow's SYN any more
+ */
+void front_over(struct front *f, uint64_t flow);
+
+/**
+ * front_sockets() - What the broker sent: all taken.  Fewer than @m says: there are no more to be
+ * had now
  */
 void front_sockets(struct front *f, const struct proxylink_endpoint *m, const int *fds, unsigned n);
 

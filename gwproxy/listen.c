@@ -163,12 +163,13 @@ static void broker_ready(struct watch *w, uint32_t events)
 {
 	struct alone *a = (struct alone *)(void *)((char *)w - offsetof(struct alone, on_broker));
 	int fds[PROXYLINK_FDS], got;
-	union proxylink_msg m;
+	union proxylink_msg m = { .head.type = 0 };
 	unsigned n = 0;
 
 	(void)events;
-	while ((got = proxylink_recv(a->fd, &m, fds, &n)) == 1)
-		front_sockets(a->front, &m.endpoint, fds, n);
+	while ((got = proxylink_recv(a->fd, &m, fds, &n)) == 1 ||
+	       (got == -EMFILE && m.head.type == PROXYLINK_SOCKETS))
+		front_sockets(a->front, &m.endpoint, fds, got == 1 ? n : 0);
 	if (got != -EAGAIN) {
 		log_error("the broker of transparent sockets is gone: %s",
 			  got ? strerror(-got) : "it ended");

@@ -121,6 +121,7 @@ static inline void count(struct worker *w, enum counter c)
 
 enum mail_kind {
 	MAIL_SYN,	/* a held (or not) SYN: connect */
+	MAIL_OVER,	/* gwtun gave up a SYN that it held: @tuple, @syn.flow */
 	MAIL_ACCEPT,	/* the client's side was accepted */
 	MAIL_LINK,	/* to gwtun's packet loop: @fd */
 	MAIL_LOST,	/* gwtun is gone, and all its connections */

@@ -27,6 +27,9 @@ static void take(struct worker *w, const struct mail *m)
 	case MAIL_SYN:
 		conn_syn(w, &m->syn, &m->tuple, m->upstream);
 		break;
+	case MAIL_OVER:
+		conn_over(w, &m->tuple, m->syn.flow);
+		break;
 	case MAIL_ACCEPT:
 		conn_accepted(w, &m->tuple, m->fd, m->upstream);
 		break;

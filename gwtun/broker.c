@@ -328,8 +328,7 @@ static int serve_sockets(struct work *w, const struct proxylink_endpoint *want)
 		log_warn("upstream sockets: %s", strerror(-n));
 		n = 0;
 	}
-	m.endpoint.head.type = PROXYLINK_SOCKETS;
-	m.endpoint.count = (uint32_t)n;
+	m.endpoint.head.type = PROXYLINK_SOCKETS;	/* @count as asked: what is missing shows */
 	err = proxylink_send(w->link, &m, fds, (unsigned)n);
 	fds_close(fds, (unsigned)n);
 	return is_slow(err) ? 0 : err;	/* it asks for more than it takes: its loss */
