@@ -239,6 +239,10 @@ void conn_end(struct conn *c, const char *why, bool reset)
 	connect_forsake(c);
 	relay_free(c->relay, why);
 	tls_shake_free(c);
+	if (c->client && c->server) {
+		c->client->quiet |= c->server->cut;
+		c->server->quiet |= c->client->cut;
+	}
 	if (c->client)
 		leg_close(c->client, reset);
 	if (c->server) {

@@ -223,7 +223,7 @@ static int flush_shut(struct lane *l)
 
 	if (!l->shut || l->shut_done)
 		return 0;
-	err = leg_shut(l->to);
+	err = leg_shut_as(l->to, l->from);
 	if (err == -EAGAIN)
 		l->want_out = l->to->wants;
 	else

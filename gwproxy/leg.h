@@ -32,6 +32,8 @@ struct leg_ops {
  * @ready:	POLLIN | POLLOUT: what the event loop saw and no -EAGAIN took back since; POLLERR,
  *		POLLRDHUP: seen once.  The loop sets, the leg clears, so that epoll(7) is asked for
  *		changes only (EPOLLET)
+ * @cut:	Its stream ended without TLS's close_notify
+ * @quiet:	So shall what is written to it
  */
 struct leg {
 	const struct leg_ops *ops;
@@ -40,6 +42,7 @@ struct leg {
 	bool pending;
 	short wants;
 	short ready;
+	bool cut, quiet;
 };
 
 /**
@@ -66,6 +69,15 @@ static inline ssize_t leg_writev(struct leg *l, const struct iovec *iov, int n)
 static inline int leg_shut(struct leg *l)
 {
 	return l->ops->shut(l);
+}
+
+/**
+ * leg_shut_as() - Because @from has ended: a stream that was cut short must not look whole
+ */
+static inline int leg_shut_as(struct leg *l, const struct leg *from)
+{
+	l->quiet |= from->cut;
+	return leg_shut(l);
 }
 
 /**

@@ -16,11 +16,13 @@
 
 /**
  * struct tls_leg - @failed: nothing may be sent any more
+ * @over, @how:	What a read said that was not bytes; OpenSSL would say something else the next time
  */
 struct tls_leg {
 	struct leg leg;
 	SSL *ssl;
-	bool failed, closing;
+	bool failed, closing, over;
+	int how;
 };
 
 static int blocked(struct leg *l, short what)
@@ -54,7 +56,7 @@ static int outcome(struct tls_leg *t, int ret)
 }
 
 /* End of the stream without close_notify: many servers do so after Connection: close, and who must
- * know a body's length has it from the protocol inside. */
+ * know a body's length has it from the protocol inside.  The other leg ends likewise. */
 static bool is_cut(void)
 {
 	return ERR_GET_REASON(ERR_peek_error()) == SSL_R_UNEXPECTED_EOF_WHILE_READING;
@@ -67,6 +69,8 @@ static ssize_t take(struct leg *l, void *buf, size_t len,
 	size_t done;
 	int ret;
 
+	if (t->over)
+		return t->how;
 	ERR_clear_error();
 	errno = 0;
 	ret = read_or_peek(t->ssl, buf, len, &done);
@@ -76,8 +80,11 @@ static ssize_t take(struct leg *l, void *buf, size_t len,
 	}
 	l->pending = false;
 	ret = outcome(t, ret);
-	if (ret == -EBADMSG && is_cut())
+	l->cut = ret == -EBADMSG && is_cut();
+	if (l->cut)
 		ret = 0;
+	t->over = ret != -EAGAIN;
+	t->how = ret;
 	return ret;
 }
 
@@ -142,7 +149,7 @@ static int tls_shut(struct leg *l)
 	struct tls_leg *t = (struct tls_leg *)l;
 	int ret;
 
-	if (!t->failed && !t->closing) {
+	if (!t->failed && !t->closing && !l->quiet) {
 		ERR_clear_error();
 		ret = SSL_shutdown(t->ssl);
 		if (ret < 0 && outcome(t, ret) == -EAGAIN && l->wants == POLLOUT)
@@ -156,7 +163,7 @@ static void tls_close_leg(struct leg *l, bool reset)
 {
 	struct tls_leg *t = (struct tls_leg *)l;
 
-	if (!reset && !t->failed && !t->closing && SSL_is_init_finished(t->ssl)) {
+	if (!reset && !t->failed && !t->closing && !l->quiet && SSL_is_init_finished(t->ssl)) {
 		ERR_clear_error();
 		SSL_shutdown(t->ssl);
 	}

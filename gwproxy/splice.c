@@ -200,7 +200,7 @@ static int way_shut(struct way *w)
 
 	if (!w->end || w->held || w->shut)
 		return 0;
-	err = leg_shut(w->to);
+	err = leg_shut_as(w->to, w->from);
 	if (err == -EAGAIN)
 		return 0;
 	w->shut = true;

@@ -201,6 +201,12 @@ static void server_done(struct conn *c)
 	}
 	SSL_set_app_data(client, c);
 	SSL_set_accept_state(client);
+	/* Who resumes a session looks at no certificate: only where we look in its place */
+	if (!c->facts.sni[0] || SSL_get_verify_result(s) != X509_V_OK ||
+	    !(SSL_get_verify_mode(s) & SSL_VERIFY_PEER)) {
+		SSL_set_options(client, SSL_OP_NO_TICKET);
+		SSL_set_num_tickets(client, 0);
+	}
 	l = leg_tls_new(client, c->client);
 	if (!l) {
 		SSL_free(client);
@@ -285,6 +291,7 @@ static int set_up(SSL *s, struct hello *h)
 		return -EINVAL;
 	if (!h->sni[0])
 		return 0;
+	SSL_set_hostflags(s, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
 	return SSL_set_tlsext_host_name(s, h->sni) && SSL_set1_host(s, h->sni) ? 0 : -EINVAL;
 }
 

@@ -29,6 +29,9 @@ def serve(s):
         if s.selected_alpn_protocol() == "foo":
             while b := s.recv(65536):
                 s.sendall(b)
+                if b == b"cut":
+                    socket.socket(fileno=s.detach()).close()
+                    return
             s.unwrap()
             return
         got = b""
@@ -60,6 +63,34 @@ got = 0
 while got < 3000000:
     got += len(s.recv(65536))
 print(s.selected_alpn_protocol(), got)
+'''
+# How a stream ends, and whether its session may be resumed
+END = r'''
+import socket, ssl, sys
+c = ssl.create_default_context(cafile=sys.argv[2])
+c.set_alpn_protocols(["foo"])
+c.options &= ~0x80      # SSL_OP_IGNORE_UNEXPECTED_EOF
+s = c.wrap_socket(socket.create_connection((sys.argv[1], 443), 5), suppress_ragged_eofs=False,
+                  server_hostname=sys.argv[4])
+s.sendall(sys.argv[3].encode())
+if sys.argv[3] == "end":
+    s.recv(100)
+    ticket = s.session.has_ticket
+    try:
+        s.unwrap()
+        print("whole", end=" ")
+    except OSError as e:
+        print(type(e).__name__, end=" ")
+else:
+    s.recv(100)
+    ticket = s.session.has_ticket
+    try:
+        while s.recv(100):
+            pass
+        print("whole", end=" ")
+    except OSError as e:
+        print(type(e).__name__, end=" ")
+print("ticket" if ticket else "none")
 '''
 
 
@@ -168,6 +199,10 @@ rc, out, issuer, err = curl(SERVER4)
 ok(rc == 0 and out == "TLSv1.3 http/1.1", "no SNI: the server's names do", err, px.stderr()[-500:])
 rc, out, err = lab.run("c", "/usr/bin/python3", "-c", FOO, SERVER4, path("proxyca.crt"))
 ok(out == b"foo 3000000\n", "a protocol of its own in ALPN is relayed as it is", out, err, px.stderr()[-500:])
+for how, name, want in (("end", "a.example.test", b"whole ticket"), ("end", SERVER4, b"whole none"),
+                        ("cut", "a.example.test", b"Error ticket")):
+    rc, out, err = lab.run("c", "/usr/bin/python3", "-c", END, SERVER4, path("proxyca.crt"), how, name)
+    ok(out.strip().endswith(want), "%s for %s: %s" % (how, name, want.decode()), out, err, px.stderr()[-500:])
 rc, out, err = lab.run("c", "nc", "-w", "3", SERVER4, "4430", data=b"plain")
 ok(out == b"you said plain", "what is not TLS passes", out, err)
 rc, out, err = lab.run("c", "nc", "-w", "3", SERVER4, "4431", data=b"plain")
