@@ -119,9 +119,11 @@ static void decide(struct conn *c, const uint8_t *buf, size_t len)
 	const struct proxy *p = c->worker->proxy;
 	struct hello h;
 
-	switch (sniff(buf, len, !c->facts.tls && ports_has(&p->tls_ports, port(c)),
-		      ports_has(&p->http_ports, port(c)), &h)) {
+	bool tls = !c->facts.tls && ports_has(&p->tls_ports, port(c));
+
+	switch (sniff(buf, len, tls, ports_has(&p->http_ports, port(c)), &h)) {
 	case SNIFF_MORE:
+		c->hello = tls && hello_scan(&h, buf, len) == HELLO_MORE;
 		wait_for_more(c);
 		break;
 	case SNIFF_TLS:
@@ -176,9 +178,12 @@ void choose_step(struct conn *c)
 		conn_end(c, "client-reset", true);
 }
 
+/* A slow hello must not be a way round the rules for its name. */
 void choose_timeout(struct conn *c)
 {
-	if (c->spoke)
+	if (c->spoke && c->hello)
+		conn_end(c, "sniff-timeout", true);
+	else if (c->spoke)
 		not_client(c, "sniff-timeout");
 	else
 		conn_end(c, "idle-timeout", true);

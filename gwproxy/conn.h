@@ -39,6 +39,7 @@ struct shake;
  * @session_key:	Of its session with a TLS server
  * @opened:	Hooks were told
  * @spoke:	The client has, but too little to tell what
+ * @hello:	... and it began as TLS does
  * @restarted:	The server's side was begun again, to pass it
  */
 struct conn {
@@ -54,7 +55,7 @@ struct conn {
 	struct shake *shake;
 	uint64_t flow;
 	uint64_t session_key;
-	bool from_syn, held, opened, spoke, restarted;
+	bool from_syn, held, opened, spoke, hello, restarted;
 	enum proxylink_answer answer;
 	uint32_t code;
 	struct conn_facts facts;
