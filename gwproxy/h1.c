@@ -140,7 +140,7 @@ void h1_answer(struct h1 *h)
 	h1_exchange_end(h, "answered");
 	h->x.resp = NULL;
 	if (live) {
-		h->req.state = h->resp.state = SIDE_HEAD;
+		h->req = h->resp = (struct h1_side){ .state = SIDE_HEAD };
 		return;
 	}
 	h->req.state = h->resp.state = SIDE_CUT;
@@ -239,7 +239,7 @@ static uint64_t deadline(const struct h1 *h)
 	if (h->closing)
 		return h->close_ns + h->t.linger_ns;
 	if (h->waiting)
-		return 0;
+		return later(h->wait_ns, h->t.response_ns);
 	if (h->req.state == SIDE_TUNNEL || (!h->open && !h->head_ns))
 		return later(h->moved_ns, h->t.idle_ns);
 	if (!h->open)

@@ -26,11 +26,14 @@
 #include "message_int.h"
 #include "relay.h"
 
+#define H1_INTERIM_MAX	MESSAGE_HEAD_MAX	/* bytes of interim responses to one request */
+
 enum h1_state { SIDE_HEAD, SIDE_ASK, SIDE_BODY, SIDE_BODY_ASK, SIDE_DONE, SIDE_CUT, SIDE_TUNNEL };
 
 /**
  * struct h1_side - Requests, or responses
  * @seen:	Bytes of a head that h1_scan() saw
+ * @interim:	Bytes of interim responses
  * @left:	H1_SIZED: bytes of the body to come
  * @edit:	Hooks look at the body: it is taken out of its framing
  * @chunk_out:	... and goes on chunked
@@ -40,7 +43,7 @@ enum h1_state { SIDE_HEAD, SIDE_ASK, SIDE_BODY, SIDE_BODY_ASK, SIDE_DONE, SIDE_C
 struct h1_side {
 	enum h1_state state;
 	struct h1_frame f;
-	size_t seen;
+	size_t seen, interim;
 	uint64_t left;
 	struct h1_chunks chunks;
 	bool edit, chunk_out;
@@ -55,7 +58,7 @@ struct ws;
  * struct h1 - The engine
  * @open:	Hooks know of an exchange that did not end
  * @begun:	The client saw bytes of a response to the open exchange
- * @waiting, @decided, @verdict:	A hook said HOOK_WAIT, and what was decided
+ * @waiting, @decided, @verdict:	A hook said HOOK_WAIT, and what was decided; @wait_ns: when
  * @piece:	Of a body, in the hooks' hands
  * @closing, @over:	h1_close() was called; what h1_step() is to say
  * @head_ns, @moved_ns:	First byte of a request's head (0: none yet); last byte of anything
@@ -73,7 +76,7 @@ struct h1 {
 	bool open, begun, waiting, decided, closing;
 	enum hook_verdict verdict;
 	enum relay_state over;
-	uint64_t now_ns, head_ns, moved_ns, close_ns, ids;
+	uint64_t now_ns, head_ns, moved_ns, close_ns, wait_ns, ids;
 };
 
 /* Each looks at what there is; true: something changed, look again */
@@ -94,6 +97,15 @@ void h1_close(struct h1 *h, const char *why);
 void h1_reset(struct h1 *h, const char *why);
 void h1_begin(struct h1 *h);				/* an exchange; hooks don't know of it yet */
 void h1_exchange_end(struct h1 *h, const char *why);
+
+/* A hook's say; true: the exchange waits for it */
+static inline bool h1_waits(struct h1 *h, enum hook_verdict v)
+{
+	h->decided = false;
+	h->waiting = v == HOOK_WAIT;
+	h->wait_ns = h->now_ns;
+	return h->waiting;
+}
 
 static inline bool h1_hooked(const struct h1 *h)
 {

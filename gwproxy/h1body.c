@@ -88,8 +88,7 @@ static bool ask(struct h1 *h, bool response)
 	if (!h->decided)
 		v = response ? hooks_response_body(h->r.hooks, &h->x, &h->piece) :
 			       hooks_request_body(h->r.hooks, &h->x, &h->piece);
-	h->decided = false;
-	if ((h->waiting = v == HOOK_WAIT))
+	if (h1_waits(h, v))
 		return false;
 	if (v == HOOK_ANSWER) {
 		h1_answer(h);
@@ -176,6 +175,10 @@ static bool cut(struct h1 *h, bool response)
 
 	if (response && s->f.body == H1_UNTIL_CLOSE)
 		return piece(h, response, lane_data(&h->down), 0, 0, true);
+	if (response && s->edit && !s->chunk_out) {	/* its end is the connection's */
+		h1_reset(h, "server closed");
+		return true;
+	}
 	if (response) {
 		h1_close(h, "server closed");
 		return true;

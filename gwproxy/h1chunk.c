@@ -109,16 +109,19 @@ static enum h1_why extension_byte(struct h1_chunks *c, uint8_t b)
 	}
 }
 
-/* What would change the framing or the way when a receiver merges it into the head */
-static bool trailer_forbidden(const struct h1_chunks *c)
+bool h1_trailer_ok(struct text name)
 {
-	static const char *const names[] = { "content-length", "transfer-encoding", "host",
-					     "connection", "upgrade", "trailer" };
+	static const char *const no[] = {
+		"content-length", "content_length", "transfer-encoding", "transfer_encoding", "host",
+		"connection", "keep-alive", "proxy-connection", "upgrade", "te", "trailer", "expect",
+		"content-encoding", "content-range", "content-type", "authorization",
+		"proxy-authorization", "cookie", "set-cookie", "range", "max-forwards", "location",
+	};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (text_is((struct text){ c->name, c->nname }, names[i]))
-			return true;
-	return false;
+	for (size_t i = 0; i < sizeof(no) / sizeof(no[0]); i++)
+		if (text_is(name, no[i]))
+			return false;
+	return true;
 }
 
 static enum h1_why trailer_byte(struct h1_chunks *c, uint8_t b)
@@ -139,7 +142,7 @@ static enum h1_why trailer_byte(struct h1_chunks *c, uint8_t b)
 	case NAME:
 		if (b == ':' && c->nname) {
 			c->state = VALUE;
-			return trailer_forbidden(c) ? H1_TRAILER : H1_OK;
+			return h1_trailer_ok((struct text){ c->name, c->nname }) ? H1_OK : H1_TRAILER;
 		}
 		if (!message_token_byte(b))
 			return b == '\n' ? H1_BARE_LF : b == ' ' ? H1_COLON_SPACE : H1_FIELD_NAME;

@@ -8,7 +8,6 @@
 #include <llhttp.h>
 
 #include "h1head.h"
-#include "lane.h"
 #include "message_int.h"
 
 struct reading {
@@ -31,8 +30,8 @@ int h1_scan(const uint8_t *p, size_t len, size_t *seen)
 			return -(int)H1_BARE_LF;
 		if (i >= 4 && p[i - 3] == '\n')
 			return i > MESSAGE_HEAD_MAX ? -(int)H1_LARGE : (int)i;
-		*seen = i;
 	}
+	*seen = len;
 	return len > MESSAGE_HEAD_MAX ? -(int)H1_LARGE : 0;
 }
 
@@ -238,11 +237,12 @@ static bool coding_ok(struct text t, bool request)
 	return true;
 }
 
-static enum h1_why read_length(struct text t, uint64_t *out)
+/* A zero in front makes some servers read the rest as octal */
+static enum h1_why read_length(struct text t, bool request, uint64_t *out)
 {
 	uint64_t n = 0;
 
-	if (!t.len || t.len > 18)
+	if (!t.len || t.len > 18 || (request && t.len > 1 && t.p[0] == '0'))
 		return H1_LENGTH;
 	for (size_t i = 0; i < t.len; i++) {
 		if (t.p[i] < '0' || t.p[i] > '9')
@@ -295,7 +295,7 @@ static enum h1_why one_field(struct fields *f, const struct field *x, bool reque
 		}
 		break;
 	case 6:
-		f->expect |= text_is(x->name, "expect") && text_is(x->value, "100-continue");
+		f->expect |= text_is(x->name, "expect");
 		break;
 	case 7:
 		if (text_is(x->name, "upgrade")) {
@@ -315,7 +315,7 @@ static enum h1_why one_field(struct fields *f, const struct field *x, bool reque
 		if (f->length)
 			return H1_LENGTH_TWICE;
 		f->length = true;
-		return read_length(x->value, &f->bytes);
+		return read_length(x->value, request, &f->bytes);
 	case 17:
 		if (lookalike(x->name))
 			return H1_LOOKALIKE;
@@ -399,6 +399,12 @@ static enum h1_why version(struct message *m, const char *p, size_t len)
 	return H1_OK;
 }
 
+/* Some take "head" for HEAD, and some don't: then there is a body, or none */
+static bool nearly(struct text t, const char *method)
+{
+	return text_is(t, method) && memcmp(t.p, method, t.len);
+}
+
 static enum h1_why request_line(struct message *m, const char *p, size_t len)
 {
 	const char *a = memchr(p, ' ', len), *b = a ? memchr(a + 1, ' ', len - (size_t)(a + 1 - p)) : NULL;
@@ -412,7 +418,7 @@ static enum h1_why request_line(struct message *m, const char *p, size_t len)
 	for (const char *c = p; c < a; c++)
 		if (!message_token_byte((uint8_t)*c))
 			return H1_METHOD;
-	if (a == p)
+	if (a == p || nearly(m->method, "HEAD") || nearly(m->method, "CONNECT"))
 		return H1_METHOD;
 	if ((w = version(m, b + 1, len - (size_t)(b + 1 - p))))
 		return w;
@@ -462,7 +468,7 @@ enum h1_why h1_request(const uint8_t *p, size_t len, struct message *m, struct h
 		return w;
 	fill_frame(f, &s, m->minor);
 	f->head = text_same(m->method, text_of("HEAD"));
-	f->connect = m->method.len == 7 && !memcmp(m->method.p, "CONNECT", 7);
+	f->connect = text_same(m->method, text_of("CONNECT"));
 	if (f->connect && f->body != H1_NO_BODY)
 		return H1_ENCODING_NO_BODY;
 	return H1_OK;
@@ -515,64 +521,4 @@ enum h1_why h1_response(const uint8_t *p, size_t len, struct message *m, struct 
 				 (f->websocket && !asked->websocket)))
 		return H1_SWITCH;
 	return H1_OK;
-}
-
-/* The line of a field that nobody touched, as it came; NULL: of one that was set */
-static const char *received(const struct message *m, const struct field *f, size_t *len)
-{
-	const char *end = m->buf + m->raw_len, *lf;
-
-	if (!m->raw_len || f->name.p < m->buf || f->name.p >= end || f->value.p < f->name.p ||
-	    f->value.p > end)
-		return NULL;
-	lf = memchr(f->value.p, '\n', (size_t)(end - f->value.p));
-	*len = lf ? (size_t)(lf + 1 - f->name.p) : 0;
-	return lf ? f->name.p : NULL;
-}
-
-static int put(struct lane *l, struct text t)
-{
-	return lane_put(l, t.p, t.len);
-}
-
-static int write_start(struct lane *l, const struct message *m, bool request)
-{
-	char line[32];
-	int err = 0;
-
-	if (!m->start_changed && m->raw_len) {
-		const char *lf = memchr(m->buf, '\n', m->raw_len);
-
-		return lane_put(l, m->buf, (size_t)(lf + 1 - m->buf));
-	}
-	if (request) {
-		err |= put(l, m->method) | put(l, text_of(" "));
-		if (m->absolute)
-			err |= put(l, m->scheme) | put(l, text_of("://")) | put(l, m->authority);
-		err |= put(l, m->path);
-		err |= put(l, text_of(m->minor ? " HTTP/1.1\r\n" : " HTTP/1.0\r\n"));
-		return err;
-	}
-	__builtin_snprintf(line, sizeof(line), "HTTP/1.%u %03u ", m->minor, m->status % 1000u);
-	return put(l, text_of(line)) | put(l, m->phrase) | put(l, text_of("\r\n"));
-}
-
-int h1_write(struct lane *l, const struct message *m, bool request)
-{
-	int err = write_start(l, m, request);
-
-	for (size_t i = 0; i < m->nfields && !err; i++) {
-		const struct field *f = &m->field[i];
-		const char *line;
-		size_t len;
-
-		if (f->gone)
-			continue;
-		if ((line = received(m, f, &len)))
-			err = lane_put(l, line, len);
-		else
-			err = put(l, f->name) | put(l, text_of(": ")) | put(l, f->value) |
-			      put(l, text_of("\r\n"));
-	}
-	return err ? err : put(l, text_of("\r\n"));
 }

@@ -49,6 +49,7 @@ enum h1_why {
 	H1_CHUNK_EXTENSION,
 	H1_CHUNK_END,		/* data of a chunk not followed by CR LF */
 	H1_TRAILER,		/* a trailer that frames or routes, or too large */
+	H1_INTERIM,		/* interim responses without end */
 	H1_SWITCH,		/* 101 that nobody asked for, or to another protocol */
 	H1_UNSOLICITED,		/* bytes of the server that answer nothing */
 	H1_EDIT_OLD,		/* a hook wants the body of an HTTP/1.0 request */
@@ -70,7 +71,7 @@ enum h1_body { H1_NO_BODY, H1_SIZED, H1_CHUNKED, H1_UNTIL_CLOSE };
  * @upgrade:	Connection says upgrade and Upgrade names protocols
  * @websocket:	... and websocket is among them
  * @h2c:	... and HTTP/2 is among them
- * @expect:	100-continue
+ * @expect:	Its sender may wait before it sends the body, or leave it out
  * @head, @connect:	The request's method
  */
 struct h1_frame {
@@ -107,6 +108,21 @@ struct lane;
  * h1_write() - Head to @l: untouched lines as they came.  Return: 0 or -ENOMEM
  */
 int h1_write(struct lane *l, const struct message *m, bool request);
+
+/**
+ * h1_hop() - Connection names no field that a hook set: the next one on the way would drop it
+ *
+ * Return: 0 or -errno
+ */
+int h1_hop(struct message *m);
+
+/**
+ * h1_trailer_ok() - May a field of this name stand behind a body? (RFC 9110, 6.5.1)
+ *
+ * What frames, routes, or is asked for before the body is read may not: some merge trailers
+ * into the head.
+ */
+bool h1_trailer_ok(struct text name);
 
 /**
  * struct h1_chunks - Reader of a chunked body

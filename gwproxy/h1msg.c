@@ -66,6 +66,8 @@ static void go_request(struct h1 *h)
 	}
 	if (!why)
 		why = h1_body_edit(h, false);
+	if (!why && h1_hop(h->reqm))
+		why = H1_MEMORY;
 	if (!why && !send_head(&h->up, h->reqm, true))
 		why = H1_MEMORY;
 	if (why) {
@@ -88,8 +90,7 @@ static bool ask_request(struct h1 *h)
 		v = h->verdict;
 	else if (h1_hooked(h))
 		v = hooks_request(h->r.hooks, &h->x);
-	h->decided = false;
-	if ((h->waiting = v == HOOK_WAIT))
+	if (h1_waits(h, v))
 		return false;
 	if (v == HOOK_DROP) {
 		h1_reset(h, "dropped");
@@ -192,7 +193,7 @@ bool h1_requests(struct h1 *h)
 static void exchange_done(struct h1 *h)
 {
 	bool live = h->req.f.persist && h->resp.f.persist && h->resp.f.body != H1_UNTIL_CLOSE &&
-		    h->req.state != SIDE_CUT;
+		    h->req.state == SIDE_DONE;
 
 	h1_exchange_end(h, "done");
 	h->x.resp = NULL;
@@ -211,10 +212,18 @@ void h1_request_done(struct h1 *h)
 		exchange_done(h);
 }
 
+/* The client that asked to send a body was not told to: what it sends next is the body to one
+ * server, and to another the next request */
+static bool body_in_doubt(const struct h1 *h)
+{
+	return h->req.f.expect && !h->x.req_bytes && !h->resp.interim;
+}
+
 void h1_response_done(struct h1 *h)
 {
 	h->resp.state = SIDE_DONE;
-	if (h->req.state == SIDE_DONE || h->req.state == SIDE_CUT || !h->resp.f.persist)
+	if (h->req.state == SIDE_DONE || h->req.state == SIDE_CUT || !h->resp.f.persist ||
+	    body_in_doubt(h))
 		exchange_done(h);
 }
 
@@ -234,6 +243,8 @@ static void go_response(struct h1 *h)
 	bool through = h->respm->status == 101 || (h->req.f.connect && h->respm->status / 100 == 2);
 	enum h1_why why = through ? H1_OK : h1_body_edit(h, true);
 
+	if (!why && h1_hop(h->respm))
+		why = H1_MEMORY;
 	if (!why && !send_head(&h->down, h->respm, false))
 		why = H1_MEMORY;
 	if (why) {
@@ -259,8 +270,7 @@ static bool ask_response(struct h1 *h)
 		v = h->verdict;
 	else if (h1_hooked(h))
 		v = hooks_response(h->r.hooks, &h->x);
-	h->decided = false;
-	if ((h->waiting = v == HOOK_WAIT))
+	if (h1_waits(h, v))
 		return false;
 	if (v == HOOK_PASS)
 		go_response(h);
@@ -298,7 +308,11 @@ static bool response_head(struct h1 *h)
 		return true;
 	}
 	if (h->respm->status < 200 && h->respm->status != 101) {
-		lane_pass(l, n);
+		h->resp.interim += n;
+		if (h->resp.interim > H1_INTERIM_MAX)
+			h1_bad_response(h, H1_INTERIM);
+		else
+			lane_pass(l, n);
 		return true;
 	}
 	h->x.resp = h->respm;

@@ -42,6 +42,7 @@ static const struct {
 	[H1_CHUNK_EXTENSION] = { "refused: chunk-extension", 400 },
 	[H1_CHUNK_END] = { "refused: chunk-end", 400 },
 	[H1_TRAILER] = { "refused: trailer", 400 },
+	[H1_INTERIM] = { "refused: too-many-interim", 400 },
 	[H1_SWITCH] = { "refused: upgrade-unasked", 400 },
 	[H1_UNSOLICITED] = { "refused: unsolicited-response", 400 },
 	[H1_EDIT_OLD] = { "refused: body-in-1.0", 505 },

@@ -56,6 +56,13 @@ static void server_gone(struct h2 *h, const char *why)
 		finish(h, why, NGHTTP2_NO_ERROR);
 }
 
+/* Bodies are held back by their windows; this is for all else that asks for answers */
+static bool queued(const struct h2 *h, bool client)
+{
+	return nghttp2_session_get_outbound_queue_size(h->cs) > QUEUE_MAX ||
+	       (client && nghttp2_session_get_outbound_queue_size(h->ss) > QUEUE_MAX);
+}
+
 static bool take(struct h2 *h, bool client)
 {
 	struct leg *l = client ? h->r.client : h->r.server;
@@ -64,9 +71,7 @@ static bool take(struct h2 *h, bool client)
 	ssize_t n, used;
 
 	*want = 0;
-	/* Bodies are held back by their windows; this is for all else that asks for answers */
-	if ((client ? h->client_eof : h->server_eof) || h->over || nghttp2_session_get_outbound_queue_size(h->cs) > QUEUE_MAX ||
-	    (client && nghttp2_session_get_outbound_queue_size(h->ss) > QUEUE_MAX))
+	if ((client ? h->client_eof : h->server_eof) || h->over || queued(h, client))
 		return false;
 	n = leg_read(l, in, sizeof(in));
 	if (n == -EAGAIN) {
@@ -148,11 +153,11 @@ static void resume(struct h2 *h)
 
 static uint64_t stream_deadline(const struct h2 *h, const struct h2_stream *s)
 {
-	uint64_t more = s->resp == H2_SENT || !s->up.in_end ? h->t.body_ns : h->t.response_ns;
+	bool waits = s->x.wait.point != POINT_NONE;
+	uint64_t more = !waits && (s->resp == H2_SENT || !s->up.in_end) ? h->t.body_ns :
+			h->t.response_ns;
 
-	if (s->x.wait.point != POINT_NONE || !more)
-		return UINT64_MAX;
-	return s->moved_ns + more;
+	return more ? (waits ? s->wait_ns : s->moved_ns) + more : UINT64_MAX;
 }
 
 /* Streams whose time is over; the next look is when the first of the others may be */

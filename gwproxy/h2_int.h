@@ -31,6 +31,7 @@
 #define H2_WINDOW	65535u		/* of a stream, at first */
 #define H2_WINDOW_BIG	RELAY_HELD	/* ... that has moved H2_FAST bytes */
 #define H2_FAST		(4u * H2_WINDOW)
+#define H2_INTERIM_MAX	MESSAGE_HEAD_MAX	/* of interim responses to one request */
 #define H2_HELD		(1u << 20)	/* of all streams of a connection */
 
 /**
@@ -71,7 +72,8 @@ enum h2_state { H2_NONE, H2_CAME, H2_ASKED, H2_SENT };
  * @answered:	The response is a hook's or ours: the server's is thrown away
  * @rst_after:	The server wants no more of the request: tell the client when it has all
  * @sent_all:	END_STREAM went to the client
- * @decided, @verdict:	After HOOK_WAIT
+ * @decided, @verdict:	After HOOK_WAIT, which was said at @wait_ns
+ * @interim:	Bytes of interim responses
  * @asked_body:	0; 1, 2: a piece of the request's, response's body is with the hooks
  * @bad, @bad_status:	Why the head is refused, or NULL
  */
@@ -85,7 +87,8 @@ struct h2_stream {
 	struct h2_half up, down;
 	struct exchange x;
 	struct body piece;
-	uint64_t moved_ns;
+	uint64_t moved_ns, wait_ns;
+	size_t interim;
 	bool client_open, server_open, answered, rst_after, sent_all, decided, dead;
 	enum hook_verdict verdict;
 	int asked_body;

@@ -49,6 +49,8 @@ int h2_field(struct h2_stream *s, struct text name, struct text value, bool sens
 
 	if (name.p[0] == ':')
 		return pseudo(m, name, value);
+	if (m != s->reqm && m != s->respm && !h1_trailer_ok(name))
+		return -EINVAL;
 	if (m->head_len + name.len + value.len + 4 > MESSAGE_HEAD_MAX)
 		return -E2BIG;
 	if ((err = message_copy(m, name, &n)) || (err = message_copy(m, value, &v)))
@@ -151,7 +153,8 @@ int h2_submit_response(struct h2_stream *s, struct message *m, bool interim)
 	snprintf(status, sizeof(status), "%03u", m->status % 1000u);
 	n = put_fields(m, put(0, ":status", (struct text){ status, 3 }));
 	if (interim)
-		return nghttp2_submit_headers(s->h->cs, NGHTTP2_FLAG_NONE, s->client_id, NULL, nvs, n, NULL);
+		return nghttp2_submit_headers(s->h->cs, NGHTTP2_FLAG_NONE, s->client_id, NULL, nvs, n,
+					      NULL);
 	return nghttp2_submit_response(s->h->cs, s->client_id, nvs, n, none ? NULL : &body);
 }
 

@@ -39,7 +39,8 @@ static int flood(struct h2 *h, nghttp2_session *session)
 	if (!flooded(h) || h->r.why)
 		return 0;
 	h->r.why = "refused: flood";
-	return nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM) ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+	return nghttp2_session_terminate_session(session, NGHTTP2_ENHANCE_YOUR_CALM) ?
+	       NGHTTP2_ERR_CALLBACK_FAILURE : 0;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -108,6 +109,18 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 	return 0;
 }
 
+/* However many may come: those that the client did not read yet lie in our memory */
+static void interim_came(struct h2_stream *s)
+{
+	s->interim += s->respm->head_len + 64;
+	if (s->answered)
+		return;
+	if (s->interim > H2_INTERIM_MAX)
+		h2_stream_reset(s, NGHTTP2_ENHANCE_YOUR_CALM, h1_why_text(H1_INTERIM));
+	else
+		h2_submit_response(s, s->respm, true);
+}
+
 /* A head, or trailers, is all there */
 static void headers_came(struct h2 *h, struct h2_stream *s, bool client)
 {
@@ -116,8 +129,7 @@ static void headers_came(struct h2 *h, struct h2_stream *s, bool client)
 		s->up.edit = true;	/* until we know better, bodies wait for the hooks */
 	} else if (!client && s->resp == H2_NONE) {
 		if (s->respm->status < 200) {
-			if (!s->answered)
-				h2_submit_response(s, s->respm, true);
+			interim_came(s);
 			return;
 		}
 		s->resp = H2_CAME;
@@ -199,9 +211,14 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 {
 	struct h2 *h = user;
 	struct h2_stream *s = find(session, id);
+	bool client = session == h->cs;
 
-	if (s)
-		h2_stream_closed(s, session == h->cs, code);
+	if (!s)
+		return 0;
+	/* It made work for the server and took it back, or made us do so: both cost it nothing */
+	if (client && code != NGHTTP2_NO_ERROR && s->server_open && !s->answered && flood(h, session))
+		return NGHTTP2_ERR_CALLBACK_FAILURE;
+	h2_stream_closed(s, client, code);
 	return 0;
 }
 
@@ -247,6 +264,8 @@ static void prepare(void)
 	nghttp2_option_set_peer_max_concurrent_streams(options, H2_STREAMS);
 	nghttp2_option_set_stream_reset_rate_limit(options, 1000, 33);
 	nghttp2_option_set_max_continuations(options, 8);
+	/* A head as large as we take, and what rules add, has to go on */
+	nghttp2_option_set_max_send_header_block_length(options, 2 * MESSAGE_HEAD_MAX);
 	calls = c;
 }
 

@@ -217,8 +217,10 @@ static void refuse(struct h2_stream *s)
 /* A hook's say, now or after it waited; false: it waits */
 static bool verdict(struct h2_stream *s, enum hook_verdict now)
 {
-	if (now == HOOK_WAIT)
+	if (now == HOOK_WAIT) {
+		s->wait_ns = s->h->now_ns;
 		return false;
+	}
 	s->verdict = now;
 	return true;
 }
@@ -303,7 +305,7 @@ static bool run_request(struct h2_stream *s)
 			return false;
 		}
 		message_settle(s->reqm);
-			if (!verdict(s, h2_hooked(s->h) ? hooks_request(s->h->r.hooks, &s->x) : HOOK_PASS))
+		if (!verdict(s, h2_hooked(s->h) ? hooks_request(s->h->r.hooks, &s->x) : HOOK_PASS))
 			return false;
 	} else if (!s->decided) {
 		return false;

@@ -178,8 +178,7 @@ static bool ask(struct ws *w)
 
 	if (!h->decided)
 		v = hooks_ws_message(h->r.hooks, &h->x, y->up, w->asked_control ? y->control : y->kind, b);
-	h->decided = false;
-	if ((h->waiting = v == HOOK_WAIT))
+	if (h1_waits(h, v))
 		return false;
 	w->asked = NULL;
 	if (v != HOOK_PASS) {

@@ -132,7 +132,7 @@ static enum hook_verdict on_request(void *ctx, unsigned self, struct exchange *x
 		x->answer = message_new();
 		message_set_status(x->answer, 403, text_of("No"));
 		message_add(x->answer, text_of("X-By"), text_of("us"));
-		x->answer_body = text_of("forbidden");
+		x->answer_body = text_of(strdup("forbidden"));	/* it is freed */
 	}
 	return s->wait ? HOOK_WAIT : s->request;
 }

@@ -29,6 +29,9 @@ static const struct bad requests[] = {
 	{ H1_LENGTH, S(POST HOST "Content-Length: +5\r\n" END) },
 	{ H1_LENGTH, S(POST HOST "Content-Length: -5\r\n" END) },
 	{ H1_LENGTH, S(POST HOST "Content-Length: 0x5\r\n" END) },
+	{ H1_LENGTH, S(POST HOST "Content-Length: 010\r\n" END) },
+	{ H1_LENGTH, S(POST HOST "Content-Length: 00\r\n" END) },
+	{ H1_LENGTH, S(POST HOST "Content-Length: 1_0\r\n" END) },
 	{ H1_LENGTH, S(POST HOST "Content-Length: 5 5\r\n" END) },
 	{ H1_LENGTH, S(POST HOST "Content-Length: 5.0\r\n" END) },
 	{ H1_LENGTH, S(POST HOST "Content-Length: \"5\"\r\n" END) },
@@ -96,6 +99,8 @@ static const struct bad requests[] = {
 	{ H1_METHOD, S(" GET /\r\n" HOST END) },
 	{ H1_CONTROL, S("GET\t/ HTTP/1.1\r\n" HOST END) },
 	{ H1_METHOD, S("G(T / HTTP/1.1\r\n" HOST END) },
+	{ H1_METHOD, S("head / HTTP/1.1\r\n" HOST END) },
+	{ H1_METHOD, S("Connect h:443 HTTP/1.1\r\n" HOST END) },
 	{ H1_VERSION, S("GET / HTTP/1.2\r\n" HOST END) },
 	{ H1_VERSION, S("GET / HTTP/2.0\r\n" HOST END) },
 	{ H1_VERSION, S("GET / HTTP/0.9\r\n" HOST END) },
@@ -212,7 +217,7 @@ static void test_legal(void)
 		{ H1_NO_BODY, { H1_OK, S("GET HTTP://H/x?y HTTP/1.1\r\nHost: h\r\n" END) } },
 		{ H1_NO_BODY, { H1_OK, S("GET https://h HTTP/1.1\r\nHost: h\r\n" END) } },
 		{ H1_NO_BODY, { H1_OK, S(POST HOST "Content-Length: 0\r\n" END) } },
-		{ H1_SIZED, { H1_OK, S(POST HOST "Content-Length:0005 \r\n" END) } },
+		{ H1_SIZED, { H1_OK, S(POST HOST "Content-Length:5 \r\n" END) } },
 		{ H1_SIZED, { H1_OK, S("GET / HTTP/1.1\r\n" HOST "Content-Length: 5\r\n" END) } },
 		{ H1_CHUNKED, { H1_OK, S(POST HOST "transfer-ENCODING:\tCHUNKED \r\n" END) } },
 		{ H1_NO_BODY, { H1_OK, S(GET HOST "Connection: close,,keep-alive , x\r\nA~: \xff\r\n" END) } },
@@ -244,6 +249,8 @@ static void test_limits(void)
 	memcpy(big + n + 70000, "\r\n\r\n", 4);
 	seen = 0;
 	OK(h1_scan((uint8_t *)big, n + 70004, &seen) == -(int)H1_LARGE, "and with one");
+	seen = 0;
+	OK(!h1_scan((uint8_t *)big, 60000, &seen) && seen == 60000, "no byte is looked at twice");
 	OK(h1_why_status(H1_LARGE) == 431 && h1_why_status(H1_MANY) == 431, "both are 431");
 	n = (size_t)snprintf(big, sizeof(big), GET HOST);
 	for (int i = 0; i < 300; i++)
@@ -292,6 +299,10 @@ static const struct { enum h1_why why; const char *text; const char *data; } chu
 	{ H1_FIELD_NAME, "0\r\n: y\r\n\r\n", NULL },
 	{ H1_TRAILER, "0\r\nContent-Length: 5\r\n\r\n", NULL },
 	{ H1_TRAILER, "0\r\nhost: h\r\n\r\n", NULL },
+	{ H1_TRAILER, "0\r\nX: y\r\nAuthorization: x\r\n\r\n", NULL },
+	{ H1_TRAILER, "0\r\nProxy-Authorization: x\r\n\r\n", NULL },
+	{ H1_TRAILER, "0\r\ncontent_length: 5\r\n\r\n", NULL },
+	{ H1_OK, "0\r\nTransfer-Encodings: x\r\nETag: \"a\"\r\nproxy-authorizations: y\r\n\r\n", "" },
 	{ H1_TRAILER, "0\r\nTransfer-Encoding: chunked\r\n\r\n", NULL },
 };
 

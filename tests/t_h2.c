@@ -272,7 +272,7 @@ static enum hook_verdict on_request(void *ctx, unsigned self, struct exchange *x
 	if (script.request == HOOK_ANSWER) {
 		x->answer = message_new();
 		message_set_status(x->answer, 403, text_of(""));
-		x->answer_body = text_of("no");
+		x->answer_body = text_of(strdup("no"));	/* it is freed */
 	}
 	return script.wait ? HOOK_WAIT : script.request;
 }
