@@ -19,7 +19,7 @@ static const struct talk { const char *name, *up, *down; bool server_ends; } tal
 	{ "304 with a length", REQ("/"), "HTTP/1.1 304 Not Modified\r\nContent-Length: 7\r\nETag: \"x\"\r\n\r\n", 0 },
 	{ "unknown method", "BREW /pot HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nmug",
 	  "HTTP/1.1 418 I'm a teapot\r\nContent-Length: 0\r\n\r\n", 0 },
-	{ "sized body up", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 00005\r\n\r\nhello",
+	{ "sized body up", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello",
 	  "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 0 },
 	{ "chunked with extensions and trailers both ways",
 	  "POST / HTTP/1.1\r\nHost: h\r\nTrailer: X\r\nTransfer-Encoding: Chunked\r\n\r\n"
@@ -225,6 +225,12 @@ static void test_changes(void)
 		"HTTP/1.1 200 OK\r\nContent-Length:2\r\n\r\nhi",
 		"GET /else HTTP/1.1\r\nhost:h\r\nUSER-Agent: other\r\nOdd:  y \r\nX-Set: new\r\n\r\n",
 		"HTTP/1.1 200 OK\r\nContent-Length:2\r\nX-Resp: 1\r\n\r\nhi", false);
+	changed("Connection does not name what a hook set",
+		"GET /x HTTP/1.1\r\nHost: h\r\nConnection: a,  x-SET ,keep-alive\r\nconnection: user-agent, b\r\n\r\n",
+		NULL, "GET /else HTTP/1.1\r\nHost: h\r\nConnection: a, keep-alive, b\r\nX-Set: new\r\nuser-agent: other\r\n\r\n",
+		"", false);
+	changed("nor stays when it named nothing else", "GET /x HTTP/1.1\r\nHost: h\r\nConnection: X-Set\r\n\r\n", NULL,
+		"GET /else HTTP/1.1\r\nHost: h\r\nX-Set: new\r\nuser-agent: other\r\n\r\n", "", false);
 	script = (struct script){ .edit_up = true, .edit_down = true, .grow = true };
 	changed("sized bodies changed become chunked",
 		"POST / HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\nContent-Length: 2\r\n\r\nhi",
@@ -262,6 +268,10 @@ static void test_verdicts(void)
 		"HTTP/1.1 403 No\r\nX-By: us\r\nContent-Length: 9\r\n\r\nforbidden"
 		"HTTP/1.1 403 No\r\nX-By: us\r\nContent-Length: 9\r\n\r\nforbidden", false);
 	OK(script.ends == 2 && !strcmp(script.why, "answered"), "hooks hear of both ends");
+	changed("answered; of the next one nothing is left", "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n\n", NULL, "",
+		"HTTP/1.1 403 No\r\nX-By: us\r\nContent-Length: 9\r\n\r\n"
+		"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 17\r\n"
+		"Connection: close\r\n\r\nrefused: bare-lf\n", false);
 	changed("answered before a body: and closed",
 		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nx", NULL, "",
 		"HTTP/1.1 403 No\r\nX-By: us\r\nContent-Length: 9\r\nConnection: close\r\n\r\nforbidden", false);
@@ -300,6 +310,90 @@ static void test_wait(void)
 	OK(pair_step(&p) == RELAY_RESET && !strcmp(p.why, "dropped"), "and is dropped");
 	pair_close(&p);
 	got_free(&at_server);
+	got_free(&at_client);
+}
+
+static void test_wait_ends(void)
+{
+	struct got at_server = { 0 };
+	struct pair p;
+
+	script = (struct script){ .wait = true };
+	pair_open(&p, h1_relay_new, &hooks);
+	send(p.client, REQ("/"), strlen(REQ("/")), 0);
+	pair_step(&p);
+	OK(p.r->deadline_ns > p.now && script.requests == 1, "a hook lets wait: not for ever");
+	p.now += 19000000000u;
+	send(p.client, "x", 1, 0);
+	OK(pair_step(&p) == RELAY_WAIT, "what else comes does not prolong it");
+	p.now += 2000000000u;
+	OK(pair_step(&p) == RELAY_RESET && !strcmp(script.why, "timeout"), "a hook that never decides: %s",
+	   script.why);
+	pair_close(&p);
+	got_free(&at_server);
+}
+
+/* What one server takes for a body is another's next request */
+static void test_expect(void)
+{
+	script = (struct script){ 0 };
+	changed("a final response in place of 100: what follows is no body",
+		"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n",
+		"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
+		"PUT / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 40\r\n\r\n",
+		"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", false);
+	OK(script.ends == 1 && !strcmp(script.why, "done"), "the exchange is over");
+	script = (struct script){ 0 };
+	changed("nor behind an Expect that one reads and another does not",
+		"PUT / HTTP/1.1\r\nHost: h\r\nExpect: y 100-continue\r\nContent-Length: 40\r\n\r\n",
+		"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n",
+		"PUT / HTTP/1.1\r\nHost: h\r\nExpect: y 100-continue\r\nContent-Length: 40\r\n\r\n",
+		"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n", false);
+	OK(script.ends == 1, "it is over, too");
+}
+
+static void test_interim(void)
+{
+	static const char hint[] = "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+	struct got at_client = { 0 };
+	struct pair p;
+	unsigned n;
+
+	script = (struct script){ 0 };
+	pair_open(&p, h1_relay_new, &hooks);
+	send(p.client, REQ("/"), strlen(REQ("/")), 0);
+	pair_step(&p);
+	for (n = 0; n < 5000 && p.state == RELAY_WAIT && !script.ends; n++) {
+		send(p.server, hint, strlen(hint), MSG_NOSIGNAL);
+		pair_step(&p);
+		got_take(&at_client, p.client);
+	}
+	OK(n * strlen(hint) > 65536 && n * strlen(hint) < 65636 && !strcmp(script.why, "refused: too-many-interim"),
+	   "interim responses without end: %u, %s", n, script.why);
+	pair_step(&p);
+	got_take(&at_client, p.client);
+	OK(strstr(at_client.p, "HTTP/1.1 502 ") != NULL, "the client is told");
+	pair_close(&p);
+	got_free(&at_client);
+}
+
+static void test_cut(void)
+{
+	struct got at_client = { 0 };
+	struct pair p;
+
+	script = (struct script){ .edit_down = true };
+	pair_open(&p, h1_relay_new, &hooks);
+	send(p.client, "GET / HTTP/1.0\r\n\r\n", 18, 0);
+	pair_step(&p);
+	send(p.server, "HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nha", 40, 0);
+	pair_step(&p);
+	shutdown(p.server, SHUT_WR);
+	for (int i = 0; i < 3; i++)
+		pair_step(&p), got_take(&at_client, p.client);
+	OK(p.state == RELAY_RESET && !strcmp(p.why, "server closed"),
+	   "half of a body whose end is the connection's is not taken for whole: %s", p.why);
+	pair_close(&p);
 	got_free(&at_client);
 }
 
@@ -452,6 +546,10 @@ int main(void)
 	test_changes();
 	test_verdicts();
 	test_wait();
+	test_wait_ends();
+	test_expect();
+	test_interim();
+	test_cut();
 	test_refused();
 	test_pipelined();
 	test_slow();
