@@ -543,6 +543,22 @@ static void test_floods(void)
 	OK(w.p.state != RELAY_WAIT, "rapid resets end it: %s", w.p.why ? w.p.why : "no");
 	close_world();
 
+	open_world(NULL);	/* the same, but we are made to reset: a window's increment of nothing */
+	w.s.no_reply = true;
+	for (int k = 0; k < 5000 && w.p.state == RELAY_WAIT; k++) {
+		int32_t id = nghttp2_submit_request(w.c.s, NULL, get, 4, NULL, NULL);
+		uint8_t zero[13] = { 0, 0, 4, 8, 0, 0, 0, (uint8_t)(id >> 8), (uint8_t)id };
+
+		peer_go(&w.c);
+		pair_step(&w.p);
+		send(w.p.client, zero, sizeof(zero), MSG_NOSIGNAL);
+		w.c.n = w.s.n = 0;
+		pair_step(&w.p);
+		peer_go(&w.s);
+	}
+	OK(w.p.state != RELAY_WAIT, "and so do those that it makes us send: %s", w.p.why ? w.p.why : "no");
+	close_world();
+
 	open_world(NULL);
 	w.s.no_reply = true;
 	for (int k = 0; k < 110; k++)
@@ -557,6 +573,130 @@ static void test_floods(void)
 		pair_step(&w.p);
 	peer_go(&w.c);
 	OK(w.c.gone, "HTTP/1.1 on an HTTP/2 connection: closed");
+	close_world();
+}
+
+/* Interim responses: the client does not read, they are not gathered */
+static void test_interim(void)
+{
+	nghttp2_nv nv[] = { NV(":status", "103"), NV("link", "</a>; rel=preload") };
+	unsigned n = 0;
+
+	memset(&script, 0, sizeof(script));
+	open_world(&hooks);
+	w.s.no_reply = true;
+	ask(get, 4, 0, false);
+	go(4);
+	for (int i = 0; i < 3; i++)
+		nghttp2_submit_headers(w.s.s, 0, w.s.st[0].id, NULL, nv, 2, NULL);
+	go(3);
+	OK(!strcmp(w.c.st[0].fields, ":status=103;link=</a>; rel=preload;:status=103;link=</a>; rel=preload;"
+		   ":status=103;link=</a>; rel=preload;"), "interim responses go on: %s", w.c.st[0].fields);
+	for (; n < 5000 && !script.ends; n++) {
+		nghttp2_submit_headers(w.s.s, 0, w.s.st[0].id, NULL, nv, 2, NULL);
+		peer_go(&w.s);
+		pair_step(&w.p);
+		peer_go(&w.c);
+	}
+	OK(n < 1000 && !strcmp(script.why, "refused: too-many-interim"), "without end they don't: %u, %s", n, script.why);
+	OK(w.p.state == RELAY_WAIT && w.c.st[0].closed == NGHTTP2_ENHANCE_YOUR_CALM, "the connection lives on");
+	close_world();
+}
+
+/* Both sides speak in turn on one stream, each piece as the answer to the other's */
+static struct turn {
+	bool more, end;
+	int64_t n;
+} turns[2];
+
+static ssize_t turn_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+			 nghttp2_data_source *src, void *user)
+{
+	struct turn *t = src->ptr;
+
+	(void)s, (void)id, (void)len, (void)user;
+	if (!t->more && !t->end)
+		return NGHTTP2_ERR_DEFERRED;
+	if (t->end) {
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+		return 0;
+	}
+	t->more = false;
+	memset(buf, 'a' + (int)(t->n++ % 26), 100);
+	return 100;
+}
+
+static void test_both_ways(const struct hooks *h, const char *how)
+{
+	nghttp2_data_provider up = { { .ptr = &turns[0] }, turn_read }, down = { { .ptr = &turns[1] }, turn_read };
+	nghttp2_nv ok[] = { NV(":status", "200"), NV("content-type", "application/grpc") };
+	int32_t id;
+	unsigned good = 0;
+
+	memset(&script, 0, sizeof(script));
+	memset(turns, 0, sizeof(turns));
+	open_world(h);
+	w.s.no_reply = true;
+	id = nghttp2_submit_request(w.c.s, NULL, get, 4, &up, NULL);
+	go(3);
+	OK(w.s.n == 1 && !w.s.st[0].end, "the request's head goes on before its body%s", how);
+	nghttp2_submit_response(w.s.s, w.s.st[0].id, ok, 2, &down);
+	go(3);
+	OK(w.c.n == 1 && strstr(w.c.st[0].fields, ":status=200;"), "and the response's before the request ended%s", how);
+	for (unsigned i = 1; i <= 200; i++) {
+		turns[0].more = true;
+		nghttp2_session_resume_data(w.c.s, id);
+		go(2);
+		good += w.s.st[0].body == i * 100u;
+		turns[1].more = true;
+		nghttp2_session_resume_data(w.s.s, w.s.st[0].id);
+		go(2);
+		good += w.c.st[0].body == i * 100u;
+	}
+	OK(good == 400, "each of 200 pieces, up and down, comes before the next is sent: %u%s", good, how);
+	turns[1].end = true;	/* the server first: the client may go on */
+	nghttp2_session_resume_data(w.s.s, w.s.st[0].id);
+	go(2);
+	turns[0].end = true;
+	nghttp2_session_resume_data(w.c.s, id);
+	go(3);
+	OK(w.c.st[0].end && w.c.st[0].sum == w.s.st[0].sum, "the same bytes both ways%s", how);
+	close_world();
+}
+
+static void test_trailers(void)
+{
+	nghttp2_nv no = NV("content-length", "5");
+	int32_t id;
+
+	memset(&script, 0, sizeof(script));
+	memset(turns, 0, sizeof(turns));
+	open_world(&hooks);
+	w.s.no_reply = true;
+	id = nghttp2_submit_request(w.c.s, NULL, get, 4,
+				    &(nghttp2_data_provider){ { .ptr = &turns[0] }, turn_read }, NULL);
+	go(3);
+	no.name = (uint8_t *)(uintptr_t)"authorization";
+	no.namelen = 13;
+	nghttp2_submit_headers(w.c.s, NGHTTP2_FLAG_END_STREAM, id, NULL, &no, 1, NULL);
+	go(4);
+	OK(w.s.st[0].closed > 0 && !strstr(w.s.st[0].fields, "authorization"), "a trailer that belongs into the head: %s",
+	   w.s.st[0].fields);
+	close_world();
+}
+
+static void test_wait_ends(void)
+{
+	memset(&script, 0, sizeof(script));
+	script.wait = true;
+	open_world(&hooks);
+	ask(get, 7, 0, false);
+	go(3);
+	for (int i = 0; i < 3; i++) {
+		w.p.now += 11000000000u;
+		go(2);
+	}
+	OK(w.c.st[0].closed == NGHTTP2_CANCEL && !strcmp(script.why, "timeout"), "a hook that never decides: %s", script.why);
 	close_world();
 }
 
@@ -592,6 +732,11 @@ int main(void)
 	test_refused();
 	test_large();
 	test_floods();
+	test_interim();
+	test_both_ways(NULL, "");
+	test_both_ways(&hooks, ", with a hook");
+	test_trailers();
+	test_wait_ends();
 	test_times();
 	return tap_done();
 }
