@@ -147,6 +147,7 @@ static void peer_open(struct peer *p, int fd, bool server, bool manual)
 	nghttp2_option_new(&o);
 	nghttp2_option_set_no_auto_window_update(o, manual);
 	nghttp2_option_set_no_http_messaging(o, 1);	/* may say what it wants */
+	nghttp2_option_set_stream_reset_rate_limit(o, 1000000, 1000000);
 	nghttp2_session_callbacks_set_on_header_callback(c, peer_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, peer_data);
 	nghttp2_session_callbacks_set_on_frame_recv_callback(c, peer_frame);
@@ -543,19 +544,20 @@ static void test_floods(void)
 	OK(w.p.state != RELAY_WAIT, "rapid resets end it: %s", w.p.why ? w.p.why : "no");
 	close_world();
 
-	open_world(NULL);	/* the same, but we are made to reset: a window's increment of nothing */
+	open_world(NULL);	/* the same, but we are made to reset: a window too wide */
 	w.s.no_reply = true;
 	for (int k = 0; k < 5000 && w.p.state == RELAY_WAIT; k++) {
 		int32_t id = nghttp2_submit_request(w.c.s, NULL, get, 4, NULL, NULL);
-		uint8_t zero[13] = { 0, 0, 4, 8, 0, 0, 0, (uint8_t)(id >> 8), (uint8_t)id };
+		uint8_t wide[13] = { 0, 0, 4, 8, 0, 0, 0, (uint8_t)(id >> 8), (uint8_t)id, 0x7f, 255, 255, 255 };
 
 		peer_go(&w.c);
 		pair_step(&w.p);
-		send(w.p.client, zero, sizeof(zero), MSG_NOSIGNAL);
+		send(w.p.client, wide, sizeof(wide), MSG_NOSIGNAL);
 		w.c.n = w.s.n = 0;
 		pair_step(&w.p);
 		peer_go(&w.s);
 	}
+	peer_go(&w.c);
 	OK(w.p.state != RELAY_WAIT, "and so do those that it makes us send: %s", w.p.why ? w.p.why : "no");
 	close_world();
 
