@@ -160,6 +160,8 @@ bool hooks_body_changes(const struct hooks *h, const struct exchange *x, bool re
 void hooks_exchange_end(const struct hooks *h, struct exchange *x)
 {
 	x->wait.point = POINT_NONE;
+	if (!x->wait.hooks)	/* refused by its head: nobody was asked */
+		x->conn->exchanges++;
 	for (unsigned i = 0; i < h->n; i++)
 		if (h->ops[i]->exchange_end)
 			h->ops[i]->exchange_end(h->ctx[i], i, x);

@@ -42,7 +42,7 @@ enum hook_verdict {
  * @opened_ns:	CLOCK_REALTIME
  * @id:		Unique in this process
  * @how:	What was made of it: "tcp", "http/1.1", "h2", "pass", "block"; NULL: nothing yet
- * @exchanges:	Requests that came over it; counted by hooks_request()
+ * @exchanges:	Requests that came over it, also those that were refused; counted by the dispatch
  * @why:	Why it ended, a word of a fixed list; NULL: it has not
  */
 struct conn_facts {

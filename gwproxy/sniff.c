@@ -4,7 +4,7 @@
 #include "sniff.h"
 #include "wire.h"
 
-#define METHOD_MAX	32u
+#define METHOD_MAX	128u
 
 static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -14,25 +14,33 @@ static bool is_token(uint8_t c)
 	       (c && strchr("!#$%&'*+-.^_`|~", c));
 }
 
-/* A method, a space, and what a target may begin with.  Blank lines may come before. */
+/* What some servers take for the space between the words of a request (RFC 9112, 3) */
+static bool is_space(uint8_t c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r' && c != '\n');
+}
+
+/*
+ * A method and a space, as the most lenient server reads them: what is no HTTP passes without
+ * a look, so the engine shall refuse what is odd.  SSH has its own first line.
+ */
 static enum sniff_verdict http1(const uint8_t *buf, size_t len)
 {
 	size_t i = 0, start;
 
-	while (i < len && i < METHOD_MAX && (buf[i] == '\r' || buf[i] == '\n'))
-		i++;
+	while (i < len && (is_space(buf[i]) || buf[i] == '\n'))
+		if (++i > METHOD_MAX)
+			return SNIFF_HTTP1;
 	start = i;
 	while (i < len && i - start <= METHOD_MAX && is_token(buf[i]))
 		i++;
 	if (i - start > METHOD_MAX)
 		return SNIFF_OTHER;
-	if (i == len)
+	if (i == len || (buf[i] == '\r' && i + 1 == len))
 		return SNIFF_MORE;
-	if (i == start || buf[i] != ' ')
+	if (i == start || !is_space(buf[i]) || (buf[i] == '\r' && buf[i + 1] == '\n'))
 		return SNIFF_OTHER;
-	if (i + 1 == len)
-		return SNIFF_MORE;
-	return buf[i + 1] > ' ' && buf[i + 1] < 0x7f ? SNIFF_HTTP1 : SNIFF_OTHER;
+	return i - start > 4 && !memcmp(buf + start, "SSH-", 4) ? SNIFF_OTHER : SNIFF_HTTP1;
 }
 
 static enum sniff_verdict http(const uint8_t *buf, size_t len)

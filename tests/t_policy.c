@@ -108,6 +108,7 @@ static enum sniff_verdict one(const char *s, bool tls, bool http)
 static void sniffing(void)
 {
 	static const char pri[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+	static char method[140];
 	bool more = true;
 
 	OK(one("GET / HTTP/1.1\r\n", true, true) == SNIFF_HTTP1, "HTTP/1.1");
@@ -118,14 +119,22 @@ static void sniffing(void)
 
 		more &= sniff((const uint8_t *)"GET ", n, true, true, &h) == SNIFF_MORE;
 	}
-	OK(more && one("GET ", true, true) == SNIFF_MORE, "the beginning of a request");
+	OK(more && one("GET\r", true, true) == SNIFF_MORE, "the beginning of a request");
+	OK(one("GET  /", false, true) == SNIFF_HTTP1 && one("GET\t/", false, true) == SNIFF_HTTP1 &&
+	   one("GET\r/", false, true) == SNIFF_HTTP1 && one(" GET\v/", false, true) == SNIFF_HTTP1 &&
+	   one("GET \xc3", false, true) == SNIFF_HTTP1, "as a lenient server reads it");
+	OK(one("\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\nGET /", false, true) ==
+	   SNIFF_HTTP1, "behind many lines");
+	OK(one("{\"id\": 1", false, true) == SNIFF_OTHER && one("QUIT\r\n", false, true) == SNIFF_OTHER,
+	   "other words");
 	OK(one(pri, true, true) == SNIFF_HTTP2, "HTTP/2 with prior knowledge");
 	OK(one("PRI * HTTP/2", true, true) == SNIFF_MORE, "the beginning of its preface");
 	OK(one("PRI * HTTP/1.1\r\n", true, true) == SNIFF_HTTP1, "an odd method");
 	OK(one("SSH-2.0-OpenSSH_9.2\r\n", true, true) == SNIFF_OTHER, "SSH");
 	OK(one("\x16\x03", true, true) == SNIFF_MORE, "the beginning of a ClientHello");
-	OK(one("AVERYVERYVERYVERYVERYLONGMETHODTHATISNONE", true, true) == SNIFF_OTHER,
-	   "no method is that long");
+	OK(one("SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", true, true) == SNIFF_OTHER, "SSH with a comment");
+	memset(method, 'M', sizeof(method) - 1);
+	OK(one(method, true, true) == SNIFF_OTHER, "no method is that long");
 	OK(one("\x80\x01", true, true) == SNIFF_OTHER, "bytes");
 }
 
