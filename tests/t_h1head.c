@@ -337,8 +337,44 @@ static bool read_chunks(size_t i, size_t step)
 	return false;
 }
 
+/* Is @word an item of a list of the page? */
+static bool in_page(const char *page, const char *word)
+{
+	char line[512];
+	bool found = false;
+	FILE *f = fopen(page, "r");
+
+	while (f && !found && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, ".It Cm ", 7))
+			continue;
+		line[strcspn(line, "\n")] = '\0';
+		for (char *p = line + 7, *next; p && !found; p = next) {
+			next = strstr(p, " , ");
+			if (next) {
+				*next = '\0';
+				next += 3;
+			}
+			found = !strcmp(p, word);
+		}
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+static void test_reasons(void)
+{
+	for (int w = 0; w < H1_NUM_WHY; w++) {
+		const char *text = h1_why_text((enum h1_why)w), *word = strstr(text, "refused: ");
+
+		if (word)
+			OK(in_page("gwproxy/gwproxy.8", word + 9), "gwproxy(8) has '%s'", word + 9);
+	}
+}
+
 int main(void)
 {
+	test_reasons();
 	test_refused(requests, sizeof(requests) / sizeof(requests[0]), true);
 	test_refused(responses, sizeof(responses) / sizeof(responses[0]), false);
 	test_legal();
