@@ -30,7 +30,7 @@ enum hook_verdict {
 	HOOK_PASS,	/* go on, with what was changed in place */
 	HOOK_ANSWER,	/* request points only: @answer of the exchange goes back, nothing to the server */
 	HOOK_DROP,	/* end this exchange: HTTP/1.1 closes (RST), HTTP/2 resets the stream */
-	HOOK_WAIT,	/* exchange_resume() will tell */
+	HOOK_WAIT,	/* exchange_resume() will tell; after the time for a response it is over: "timeout" */
 };
 
 /**
