@@ -10,6 +10,7 @@
 #include "h1_int.h"
 
 #define TRAILERS_MAX	16384u
+#define SMALL		4096u	/* a piece for the hooks should have so many bytes, if they are there */
 
 static struct lane *lane_of(struct h1 *h, bool response)
 {
@@ -136,6 +137,55 @@ static bool keep_trailers(struct h1_side *s, const uint8_t *p, size_t n)
 	return true;
 }
 
+/* Room for small chunks, where hooks will put what they make of them */
+static bool gather_room(struct body *b)
+{
+	uint8_t *own;
+
+	if (b->own_room >= LANE_ROOM)
+		return true;
+	if (!(own = malloc(LANE_ROOM)))
+		return false;
+	free(b->own);
+	b->own = own;
+	b->own_room = LANE_ROOM;
+	return true;
+}
+
+/*
+ * What lies in the lane in small chunks goes to the hooks as one piece: they may search all that
+ * they hold at each, and bytes sent one by one must not make them.  True: there was such.
+ */
+static bool gather(struct h1 *h, bool response)
+{
+	struct h1_side *s = side_of(h, response);
+	struct lane *l = lane_of(h, response);
+	size_t at = 0, n = 0, used, k = 0;
+
+	while (at < lane_len(l)) {
+		struct h1_chunks c = s->chunks;
+		const uint8_t *data;
+		enum h1_why why = H1_OK;
+		enum h1_event e = h1_chunk(&c, lane_data(l) + at, lane_len(l) - at, &used, &data, &k, &why);
+
+		if (e != H1_MORE && (e != H1_DATA || k >= SMALL || n + k > LANE_ROOM))
+			break;	/* it is read again, by itself */
+		if (e == H1_DATA && !gather_room(&h->piece))
+			break;
+		if (e == H1_DATA) {
+			memcpy(h->piece.own + n, data, k);
+			n += k;
+		}
+		s->chunks = c;
+		at += used;
+	}
+	if (n)
+		piece(h, response, h->piece.own, n, at, false);
+	else
+		lane_skip(l, at);
+	return at != 0;
+}
+
 static bool chunked(struct h1 *h, bool response)
 {
 	struct h1_side *s = side_of(h, response);
@@ -144,6 +194,8 @@ static bool chunked(struct h1 *h, bool response)
 	enum h1_why why = H1_OK;
 	size_t used, n = 0;
 
+	if (s->edit && gather(h, response))
+		return true;
 	switch (h1_chunk(&s->chunks, lane_data(l), lane_len(l), &used, &data, &n, &why)) {
 	case H1_DATA:
 		return piece(h, response, data, n, used, false);

@@ -56,6 +56,17 @@ static void server_gone(struct h2 *h, const char *why)
 		finish(h, why, NGHTTP2_NO_ERROR);
 }
 
+/* Streams that data came for */
+static void run_todo(struct h2 *h)
+{
+	h->todo = false;
+	for (struct h2_stream *s = h->streams; s; s = s->next)
+		if (s->todo) {
+			s->todo = false;
+			h2_stream_run(s);
+		}
+}
+
 /* Bodies are held back by their windows; this is for all else that asks for answers */
 static bool queued(const struct h2 *h, bool client)
 {
@@ -94,6 +105,8 @@ static bool take(struct h2 *h, bool client)
 	h->moved_ns = h->now_ns;
 	*(client ? &h->r.conn->bytes_up : &h->r.conn->bytes_down) += (uint64_t)n;
 	used = nghttp2_session_mem_recv(session, in, (size_t)n);
+	if (h->todo)
+		run_todo(h);
 	if (used == n)
 		return true;
 	if (used == NGHTTP2_ERR_NOMEM)

@@ -72,6 +72,7 @@ enum h2_state { H2_NONE, H2_CAME, H2_ASKED, H2_SENT };
  * @answered:	The response is a hook's or ours: the server's is thrown away
  * @rst_after:	The server wants no more of the request: tell the client when it has all
  * @sent_all:	END_STREAM went to the client
+ * @todo:	Data came: it is run when all that was read is taken apart
  * @decided, @verdict:	After HOOK_WAIT, which was said at @wait_ns
  * @interim:	Bytes of interim responses
  * @asked_body:	0; 1, 2: a piece of the request's, response's body is with the hooks
@@ -89,7 +90,7 @@ struct h2_stream {
 	struct body piece;
 	uint64_t moved_ns, wait_ns;
 	size_t interim;
-	bool client_open, server_open, answered, rst_after, sent_all, decided, dead;
+	bool client_open, server_open, answered, rst_after, sent_all, decided, todo, dead;
 	enum hook_verdict verdict;
 	int asked_body;
 	const char *bad;
@@ -105,7 +106,7 @@ struct h2_stream {
  * @held:	Bytes in all halves
  * @scan_ns:	When the first stream's time may be over
  * @cheap, @cheap_ns:	Frames that cost us more than the client: a budget that fills with time
- * @resumed:	Some stream was decided
+ * @resumed:	Some stream was decided; @todo: some has data that it was not run for
  */
 struct h2 {
 	struct relay r;
@@ -118,7 +119,7 @@ struct h2 {
 	size_t held;
 	uint64_t now_ns, moved_ns, scan_ns, cheap_ns, end_ns;
 	unsigned cheap;
-	bool client_eof, server_eof, goaway, resumed, ending;
+	bool client_eof, server_eof, goaway, resumed, todo, ending;
 	enum relay_state over;
 };
 

@@ -173,6 +173,8 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 			headers_came(h, s, client);
 		if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 			(client ? &s->up : &s->down)->in_end = true;
+		else if (frame->hd.type == NGHTTP2_DATA)
+			return 0;
 		h2_stream_run(s);
 		return 0;
 	case NGHTTP2_GOAWAY:
@@ -203,7 +205,8 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 	s->moved_ns = h->now_ns;
 	if (h2_half_came(s, session == h->cs, data, len))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	h2_stream_run(s);
+	/* Hooks may search all that they hold for each piece: not for each of a thousand frames */
+	s->todo = h->todo = true;
 	return 0;
 }
 

@@ -666,6 +666,33 @@ static void test_both_ways(const struct hooks *h, const char *how)
 	close_world();
 }
 
+static ssize_t byte_read(nghttp2_session *s, int32_t id, uint8_t *buf, size_t len, uint32_t *flags,
+			 nghttp2_data_source *src, void *user)
+{
+	int *left = src->ptr;
+
+	(void)s, (void)id, (void)len, (void)user;
+	*buf = 'x';
+	if (!--*left)
+		*flags |= NGHTTP2_DATA_FLAG_EOF;
+	return 1;
+}
+
+/* Hooks may search all that they hold at each piece */
+static void test_small_frames(void)
+{
+	int left = 1000;
+
+	memset(&script, 0, sizeof(script));
+	script.edit = true;
+	open_world(&hooks);
+	go(2);
+	nghttp2_submit_request(w.c.s, NULL, get, 4, &(nghttp2_data_provider){ { .ptr = &left }, byte_read }, NULL);
+	go(3);
+	OK(!left && w.s.st[0].end && script.pieces < 5, "1000 frames of a byte are %u pieces for the hooks", script.pieces);
+	close_world();
+}
+
 static void test_trailers(void)
 {
 	nghttp2_nv no = NV("content-length", "5");
@@ -737,6 +764,7 @@ int main(void)
 	test_interim();
 	test_both_ways(NULL, "");
 	test_both_ways(&hooks, ", with a hook");
+	test_small_frames();
 	test_trailers();
 	test_wait_ends();
 	test_times();
