@@ -7,6 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "h1head.h"
 #include "message_int.h"
 
 #define TEXT_ROOM	1024u
@@ -232,7 +233,7 @@ int message_set_scheme(struct message *m, struct text t)
 /* The Host field says the same, where there is one. */
 int message_set_authority(struct message *m, struct text t)
 {
-	int err = target_ok(t) ? set_start(m, &m->authority, t) : -EINVAL;
+	int err = target_ok(t) && h1_host_ok(t) ? set_start(m, &m->authority, t) : -EINVAL;
 
 	if (err || message_find(m, "host", 0) == (size_t)-1)
 		return err;
@@ -241,7 +242,11 @@ int message_set_authority(struct message *m, struct text t)
 
 int message_set_path(struct message *m, struct text t)
 {
-	return target_ok(t) ? set_start(m, &m->path, t) : -EINVAL;
+	/* Behind a host, as in absolute-form, anything else would be a part of it */
+	bool path = t.len && (t.p[0] == '/' || (t.len == 1 && t.p[0] == '*') ||
+			      text_is(m->method, "connect"));
+
+	return path && target_ok(t) && !memchr(t.p, '#', t.len) ? set_start(m, &m->path, t) : -EINVAL;
 }
 
 int message_set_status(struct message *m, unsigned status, struct text phrase)

@@ -156,7 +156,9 @@ static bool is_secret(const char *name, size_t len)
 	static const char *const names[] = {
 		"X-Amz-Signature", "X-Amz-Security-Token", "X-Goog-Signature", "Signature", "sig",
 		"access_token", "id_token", "refresh_token", "client_secret", "token", "api_key",
-		"apikey", "key", "password", "passwd", "secret", "code", "SAMLResponse",
+		"apikey", "key", "password", "passwd", "pass", "pwd", "secret", "code", "otp", "auth",
+		"jwt", "assertion", "client_assertion", "private_token", "session", "session_id",
+		"sessionid", "sid", "SAMLRequest", "SAMLResponse", "id_token_hint",
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)

@@ -57,6 +57,10 @@ static void test_refused(void)
 	   message_set_status(m, 99, text_of("x")) == -EINVAL &&
 	   message_set_status(m, 200, text_of("O\rK")) == -EINVAL &&
 	   message_set_authority(m, text_of("a\nb")) == -EINVAL, "nor splits a start line");
+	OK(message_set_path(m, text_of(".evil/")) == -EINVAL && message_set_path(m, text_of("?x")) == -EINVAL &&
+	   message_set_path(m, text_of("/a#b")) == -EINVAL, "a path is no part of a host, and has no fragment");
+	OK(message_set_authority(m, text_of("u@h")) == -EINVAL && message_set_authority(m, text_of("h/x")) == -EINVAL &&
+	   message_set_authority(m, text_of("a,b")) == -EINVAL, "an authority is a host and a port");
 	OK(message_find(m, "a", 0) == 0 && message_fields(m) == 1, "what was refused left nothing");
 	message_free(m);
 }
