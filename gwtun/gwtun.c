@@ -236,7 +236,8 @@ static void open_loop(struct tun *t)
 	t->buf = malloc(TUN_BUF);
 	t->flows = flow_open(t->conf.flows, sizeof(struct tflow));
 	t->frags = flow_open(FRAGMENTS, sizeof(struct flow_key));
-	if (t->epoll < 0 || !t->made || !t->buf || !t->flows || !t->frags)
+	t->strange = strange_open();
+	if (t->epoll < 0 || !t->made || !t->buf || !t->flows || !t->frags || !t->strange)
 		die("no memory for %u flows", t->conf.flows);
 	hold_open(t);
 	if (tun_watch(t, t->broker.fd, WATCH_BROKER, 0))
@@ -253,6 +254,7 @@ static void close_loop(struct tun *t)
 	close(t->epoll);
 	flow_close(t->flows);
 	flow_close(t->frags);
+	flow_close(t->strange);
 	frame_pool_free(t->made);
 	free(t->hold.slot);
 	free(t->buf);

@@ -132,6 +132,8 @@ static void enter(struct tun *t, struct frame *f, const struct flow_key *k, unsi
 	struct end *e;
 	enum reason r;
 
+	if (t->conf.broker.space.kind == SPACE_PROXY && strange_packet(t, k, dir, f))
+		return;
 	if (f->encap_len > WAY_ENCAP_MAX || !begins(t, f))
 		return;
 	e = place(t, f);

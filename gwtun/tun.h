@@ -32,6 +32,7 @@
 
 #define WAY_ENCAP_MAX	160u		/* longest encapsulation that is kept */
 #define SYN_MAX		320u		/* longest SYN that is held, without data */
+#define STRANGE_MAX	4096u		/* flows in mid-stream that are looked at */
 #define WAITING_MAX	64u		/* packets that wait for a namespace */
 #define MERGES_MAX	16u		/* connections merged side by side */
 #define TUN_BUF		(sizeof(struct virtio_net_hdr) + 65536u)
@@ -170,7 +171,7 @@ struct tun {
 	struct broker broker;
 	struct matcher matcher;
 	bool chosen;
-	struct flow_table *flows, *frags;
+	struct flow_table *flows, *frags, *strange;
 	struct ends ends;
 	struct hold hold;
 	struct frame **made;
@@ -260,6 +261,18 @@ void flows_walk(struct tun *t, bool gone) __attribute__((nonnull));
  * flows_orphan() - Who had the connections is gone
  */
 void flows_orphan(struct tun *t) __attribute__((nonnull));
+
+/* --- strange.c ---------------------------------------------------------------- */
+
+struct flow_table *strange_open(void);
+
+/**
+ * strange_packet() - Look at a packet of no flow: is it of a connection whose middle is gone?
+ *
+ * Return: true: it is; its sender is told, the packet has its verdict
+ */
+bool strange_packet(struct tun *t, const struct flow_key *k, unsigned dir, struct frame *f)
+	__attribute__((nonnull));
 
 /* --- into.c ------------------------------------------------------------------- */
 

@@ -15,7 +15,7 @@ TWO = ["vpce-00000000000000001", "vpce-00000000000000002"]
 ALL = {
     "gwcap": "gwcap -q -I eth0 --peer auto",
     "gwdecap": "gwdecap -q",
-    "gwfilter": "gwfilter -q -e 'reject where udp dst port 443'",
+    "gwfilter": "gwfilter -q -e 'reject where udp dst port 4433'",
     "gwtun": "gwtun",
     "gwmangle": "gwmangle -q -e 'replace \"weakly typed\" \"strongly typed\" where udp'",
     "gwinject": "gwinject -q -I eth0",
@@ -151,7 +151,7 @@ class Stream:
         return r.returncode, r.stdout.decode(errors="replace"), r.stderr.decode(errors="replace")
 
     def start(self, *argv, at=None):
-        return Proc(*self.argv(*argv, at=at), cwd=DIR)
+        return Proc(*self.argv(*argv, at=at), cwd=DIR, stdin=subprocess.PIPE)
 
     def pids(self, name):
         """Processes of this name that are the chain's"""
