@@ -178,11 +178,24 @@ void choose_step(struct conn *c)
 		conn_end(c, "client-reset", true);
 }
 
-/* A slow hello must not be a way round the rules for its name. */
+/* Half a method, and then nothing */
+static bool begins_http(struct conn *c)
+{
+	uint8_t buf[HELLO_MAX];
+	struct hello h;
+	ssize_t n = peek(c->client, buf, sizeof(buf));
+
+	return n > 0 && ports_has(&c->worker->proxy->http_ports, port(c)) &&
+	       sniff(buf, (size_t)n, false, true, &h) == SNIFF_MORE;
+}
+
+/* To be slow is no way round rules, for a hello's name or for a request */
 void choose_timeout(struct conn *c)
 {
 	if (c->spoke && c->hello)
 		conn_end(c, "sniff-timeout", true);
+	else if (c->spoke && begins_http(c))
+		http(c, false);
 	else if (c->spoke)
 		not_client(c, "sniff-timeout");
 	else

@@ -300,7 +300,7 @@ def play(where, cases, kind, step=1 << 20, to=SERVER4):
     return {int(k): v for k, v in json.loads(out or b"{}").items()}, heard
 
 
-px = lab.proxy("--record", rec)
+px = lab.proxy("--record", rec, "--sniff-timeout", "300ms", "-e", 'respond 403 "no" path "/closed"')
 cases = [c for _, c in LEGAL]
 direct, direct_heard = play("p", cases, "legal")
 for to, step, how in ((SERVER4, 1 << 20, "at once"), (SERVER4, 7, "in pieces"), (SERVER6, 1 << 20, "IPv6")):
@@ -334,6 +334,22 @@ for i, (reason, raw) in enumerate(BAD_RESPONSES):
     got, how = answers.get(i, ("", "?"))
     ok(got.startswith("HTTP/1.1 502 ") and got.endswith("\r\n\r\nrefused: %s\n" % reason) and "EVIL" not in got and
        how == "end", "a server's: %s, %s" % (reason, raw[:70]), got, how)
+
+LATE = r'''
+import socket, sys, time
+s = socket.create_connection((sys.argv[1], 80))
+s.settimeout(20)
+s.sendall(b"GE")
+time.sleep(1)
+s.sendall(b"T /closed HTTP/1.1\r\nHost: h\r\n\r\n")
+print(s.recv(1000))
+'''
+server = lab.proc("s", "/usr/bin/python3", path("server.py"), DIR)
+lab.listening("s", 80)
+rc, out, err = lab.run("c", "/usr/bin/python3", "-c", LATE, SERVER4)
+ok(out.startswith(b"b'HTTP/1.1 403 "), "who says a method slowly does not get past the rules", out, err, px.stderr()[-500:])
+server.signal(9)
+server.wait()
 
 H2_SERVER = r'''
 import socket, sys
