@@ -149,6 +149,8 @@ static void add_listen(struct conf *c, const char *arg)
 {
 	if (c->nlisten == LISTEN_MAX)
 		die_usage("--listen: more than one for IPv4 and one for IPv6");
+	if (c->nlisten && (c->listen[0][0] == '[') == (*arg == '['))
+		die_usage("--listen: %s and %s are of one family", c->listen[0], arg);
 	c->listen[c->nlisten++] = arg;
 }
 
@@ -217,8 +219,8 @@ static void check_tls(const struct conf *c, int argc, char **argv)
 		die_usage("--ca-cert and --ca-key go together");
 	if (!c->ca_cert && (c->upstream_ca || c->insecure || c->pass_on_failure || c->keylog ||
 			    c->keylog_pub))
-		die_usage("without --ca-cert and --ca-key no TLS is intercepted: options for it "
-			  "make no sense");
+		die_usage("--upstream-ca, --upstream-insecure, --pass-on-failure, --keylog, "
+			  "--keylog-pub: go with --ca-cert, without it no TLS is intercepted");
 	if (c->insecure && c->upstream_ca)
 		die_usage("--upstream-ca and --upstream-insecure exclude each other");
 	if (c->insecure)
@@ -262,6 +264,8 @@ void conf_parse(struct conf *c, struct proxy *p, int argc, char **argv)
 		die_usage("--tun and --listen exclude each other");
 	if (!c->nlisten && p->transparent)
 		die_usage("--transparent goes with --listen; with gwtun it is always so");
+	if (c->nlisten && !p->hold)
+		die_usage("--no-connect-first goes with gwtun; with --listen it is always so");
 	p->listens = c->nlisten;
 	if (p->listens)
 		p->hold = false;

@@ -253,7 +253,7 @@ void conn_end(struct conn *c, const char *why, bool reset)
 	}
 	c->facts.why = why;
 	conn_say(c, "ended", why);
-	if (c->opened && w->hooks)
+	if (w->hooks)
 		hooks_conn_close(w->hooks, &c->facts);
 	table_del(&w->table, &c->node);
 	*c->prev = c->next;
@@ -294,7 +294,6 @@ void conn_relay(struct conn *c, struct relay *r)
 	}
 	r->wake = wake;
 	r->owner = c;
-	c->opened = true;
 	if (w->hooks && hooks_conn_open(w->hooks, &c->facts) == HOOK_DROP) {
 		conn_end(c, "dropped", true);
 		return;

@@ -37,7 +37,6 @@ struct shake;
  * @flow:	gwtun's name for it, if @from_syn
  * @held:	gwtun holds the client's SYN, and waits for an answer
  * @session_key:	Of its session with a TLS server
- * @opened:	Hooks were told
  * @spoke:	The client has, but too little to tell what
  * @hello:	... and it began as TLS does
  * @restarted:	The server's side was begun again, to pass it
@@ -55,7 +54,7 @@ struct conn {
 	struct shake *shake;
 	uint64_t flow;
 	uint64_t session_key;
-	bool from_syn, held, opened, spoke, hello, restarted;
+	bool from_syn, held, spoke, hello, restarted;
 	enum proxylink_answer answer;
 	uint32_t code;
 	struct conn_facts facts;

@@ -158,6 +158,8 @@ int body_replace(struct body *b, const void *data, size_t len);
  * @ws_message:	Whole messages up to 56 KB or more, longer ones in pieces
  * @exchange_end:	Also of a request that was refused by its head, of which no other point was
  *		called: @req may lack anything then
+ * @conn_close:	Also of a connection that never came so far as to be opened: refused, blocked, or
+ *		its TLS failed
  */
 struct hook_ops {
 	const char *name;

@@ -129,6 +129,15 @@ static void applied(struct hrules *w, struct hrule *r, const struct exchange *x,
 		say(w, r, x);
 }
 
+static void failed(struct hrules *w, struct hrule *r)
+{
+	atomic_fetch_add_explicit(&w->errors, 1, memory_order_relaxed);
+	pthread_mutex_lock(&w->lock);
+	log_limited(&r->log_site, clock_mono(), LOG_LVL_WARN,
+		    "rule %s: its value cannot stand in a head", r->label);
+	pthread_mutex_unlock(&w->lock);
+}
+
 static void count_edit(struct hrules *w, struct hrule *r, const struct hrules_edit *e)
 {
 	atomic_fetch_add_explicit(&w->errors, e->errors, memory_order_relaxed);
@@ -148,6 +157,11 @@ static struct text name_of(const char *s)
 	return (struct text){ s, strlen(s) };
 }
 
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
 /* A value that came to nothing takes the field away */
 static int edit_header(const struct hrule *r, struct message *m, const struct hrules_out *o)
 {
@@ -155,11 +169,15 @@ static int edit_header(const struct hrule *r, struct message *m, const struct hr
 
 	if (o->failed)
 		return -E2BIG;
+	for (; value.len && is_blank(value.p[0]); value.len--)		/* next to what is not known */
+		value.p++;
+	while (value.len && is_blank(value.p[value.len - 1]))
+		value.len--;
 	if (!strcasecmp(r->header, "host"))
 		return message_set_authority(m, value);
 	if (r->action == HRULES_ADD)
-		return o->n ? message_add(m, name, value) : 0;
-	if (o->n)
+		return value.len ? message_add(m, name, value) : 0;
+	if (value.len)
 		return message_set(m, name, value);
 	message_del(m, name);
 	return 0;
@@ -265,7 +283,7 @@ static int answer_head(const struct hrule *r, struct exchange *x, const struct h
 }
 
 /* An answer that cannot be made lets nobody through: it is dropped */
-static enum hook_verdict answer(struct hrules *w, const struct hrule *r, struct exchange *x,
+static enum hook_verdict answer(struct hrules *w, struct hrule *r, struct exchange *x,
 				const struct hrules_groups *g)
 {
 	struct hrules_out *o = hrules_scratch(USE_FIND, MESSAGE_HEAD_MAX);
@@ -286,7 +304,7 @@ static enum hook_verdict answer(struct hrules *w, const struct hrule *r, struct 
 	}
 	return HOOK_ANSWER;
 fail:
-	atomic_fetch_add_explicit(&w->errors, 1, memory_order_relaxed);
+	failed(w, r);
 	message_free(x->answer);
 	x->answer = NULL;
 	return HOOK_DROP;
@@ -343,7 +361,7 @@ static enum hook_verdict apply(struct hrules *w, struct state *st, struct hrule 
 	if (r->action == HRULES_REPLACE && (r->part == PART_BODY || r->part == PART_MESSAGE))
 		return take_task(st, r, response) ? HOOK_PASS : HOOK_DROP;
 	if (edit(w, r, x, response, g))
-		atomic_fetch_add_explicit(&w->errors, 1, memory_order_relaxed);
+		failed(w, r);
 	return HOOK_PASS;
 }
 

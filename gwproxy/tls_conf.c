@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <openssl/err.h>
 
@@ -76,8 +77,11 @@ bool tls_learnt(struct tls_conf *t, const char *name)
 static X509_STORE *roots(const char *file)
 {
 	X509_STORE *s = X509_STORE_new();
-	int ok = s && (file ? X509_STORE_load_file(s, file) : X509_STORE_set_default_paths(s));
+	int ok;
 
+	if (file && access(file, R_OK))
+		die_conf("--upstream-ca %s: %m", file);
+	ok = s && (file ? X509_STORE_load_file(s, file) : X509_STORE_set_default_paths(s));
 	if (!ok)
 		die_conf("--upstream-ca %s: %s", file ? file : "(the system's)",
 			 ERR_reason_error_string(ERR_peek_last_error()));

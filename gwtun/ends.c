@@ -2,6 +2,7 @@
 /*
  * ends.c - Endpoints: found by their id, asked for, waited for, removed when idle
  */
+#include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -131,8 +132,9 @@ void ends_made(struct tun *t, const struct broker_msg *m, int fd)
 	}
 	if (fd >= 0)
 		close(fd);
-	log_limited(&t->ends.site, t->st->now_ns, LOG_LVL_ERROR, "vpce-0%016llx: %.63s: %s",
-		    (unsigned long long)e->id, m->what, strerror(-m->err));
+	if (m->err != -ECANCELED)	/* the broker has told of that */
+		log_limited(&t->ends.site, t->st->now_ns, LOG_LVL_ERROR, "vpce-0%016llx: %.63s: %s",
+			    (unsigned long long)e->id, m->what, strerror(-m->err));
 	e->state = END_FAILED;
 	e->retry_ns = t->st->now_ns + RETRY_NS;
 }

@@ -101,9 +101,10 @@ void link_listen(struct tun *t)
 		log_info("%s: waiting for a proxy", t->socket_path);
 		return;
 	}
+	if (t->conf.socket)		/* at the start */
+		die_conf("--socket %s: %s", t->conf.socket, strerror(-err));
 	log_error("%s: no proxy can come: %s",
-		  t->socket_path[0] ? t->socket_path : t->conf.socket ? t->conf.socket :
-		  PROXYLINK_SOCKET, strerror(-err));
+		  t->socket_path[0] ? t->socket_path : PROXYLINK_SOCKET, strerror(-err));
 }
 
 /* Root, or who we are */

@@ -164,7 +164,7 @@ def start(*argv):
     return p
 
 
-px = start("--keylog", path("keys"))
+px = start("--keylog", path("keys"), "--record", path("record"))
 base = sockets(px.pid)
 rc, out, issuer, err = curl("a.example.test")
 ok(rc == 0 and out == "TLSv1.3 http/1.1", "HTTPS through it", err, px.stderr())
@@ -223,6 +223,12 @@ keys = open(path("keys")).read()
 ok(keys.count("CLIENT_TRAFFIC_SECRET_0") >= 4 and "CLIENT_RANDOM" in keys,
    "the key log has the secrets of both legs")
 
+# the line comes when the connection has ended
+until(lambda: '"why":"client-refused"' in open(path("record")).read(), 3)
+record = open(path("record")).read()
+ok('"why":"blocked"' in record and '"why":"client-refused"' in record,
+   "what did not come so far as to be relayed is in the record, too", record[-500:])
+
 with open(path("rules"), "a") as f:
     f.write("bloc oops\npass -bad-\n")
 px.signal(signal.SIGHUP)
@@ -252,7 +258,8 @@ px.signal(signal.SIGTERM)
 ok(px.wait(10) == 0, "it ends", px.stderr()[-500:])
 
 for argv, what in ((("--upstream-insec",), "spelled out"), (("--ca-cert", "x"), "go together"),
-                   (("--upstream-ca", "x"), "make no sense")):
+                   (("--upstream-ca", "x"), "without it no TLS"),
+                   (("-l", "127.0.0.1:4002"), "of one family"), (("--no-connect-first",), "always so")):
     full = ("--ca-cert", path("proxyca.crt"), "--ca-key", path("proxyca.key")) + argv \
         if "insec" in argv[0] else argv
     r = subprocess.run(("gwproxy", "-l", "127.0.0.1:4001") + full, stderr=subprocess.PIPE, timeout=10)

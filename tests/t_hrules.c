@@ -167,6 +167,9 @@ static void test_headers(void)
 	OK(has(x.req, "user-agent", "a"), "host's case and final dot mean nothing");
 	get("shop.example.com", "/", "Accept: *");
 	OK(has(x.req, "user-agent", NULL), "nothing comes of nothing");
+	use_rules("set header X \"${header:No} b ${header:No}\" in request\n");
+	get("a", "/", "X: a");
+	OK(has(x.req, "x", "b"), "no blanks are left at the ends, where something is not known");
 
 	use_rules("set header X-Gwlb-Vpc-Endpoint-Id \"${endpoint}\" in both\n"
 		  "set header X-Gwlb-Attachment-Id \"${attachment}\" in both\n"
