@@ -149,8 +149,10 @@ gwcap -I eth0 --peer auto -q | gwdecap -q | gwinject -I eth0 -q
 
 
 # Further files that examples use
+ROOT = "openssl req -x509 -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x"
 MAKE = ("gwdecap -q -i trace.pcap -o in.pcap", "gwcap -q -i trace.pcap -o trace.pcapng",
-        "openssl req -x509 -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=x -keyout key.pem -out cert.pem")
+        ROOT + " -keyout key.pem -out cert.pem",
+        ROOT + " -addext keyUsage=critical,keyCertSign -keyout ca.key -out ca.pem")
 
 
 def write(path, text, mode=0o644):
@@ -167,6 +169,8 @@ def make_model():
         shutil.copy(TOP + "/examples/trace.pcap", f"{model}/{name}")
     shutil.copy(TOP + "/examples/censor-filter.rules", model + "/drop.rules")
     shutil.copy(TOP + "/examples/censor-mangle.rules", model + "/edit.rules")
+    shutil.copy(TOP + "/examples/quic.rules", model + "/quic.rules")
+    shutil.copy(TOP + "/examples/bodies.web", model + "/page.web")
     for command in MAKE:
         subprocess.run(command, shell=True, cwd=model, stderr=subprocess.DEVNULL, check=True,
                        env=dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}"))
