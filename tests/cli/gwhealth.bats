@@ -49,7 +49,7 @@ setup() {
 		    ProtectSystem=strict CapabilityBoundingSet= SystemCallArchitectures=native; do
 			grep -q "^$want" "$f" || { echo "$f: $want"; false; }
 		done
-		grep -q "[ =]$(basename "$f")" "$units/gwtools.target"
+		grep -q "[ =]$(basename "$f")" "$units"/*.target
 		# the page and the programs need not be installed for this
 		sed "s,/usr/local/bin/,$GW_BIN/,; /^Documentation=/d" "$f" > "$BATS_TEST_TMPDIR/${f##*/}"
 	done
