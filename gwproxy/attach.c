@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -45,16 +46,20 @@ static void detach(struct attach *a, const char *why)
 static int take_hello(struct attach *a, const struct proxylink_hello *h, const int *fds, unsigned n)
 {
 	struct mail m = { .kind = MAIL_LINK, .upstream = -1 };
+	int err;
 
 	if (n != 1 || a->link >= 0 || h->magic != PROXYLINK_MAGIC ||
 	    h->version != PROXYLINK_VERSION)
 		return -EPROTO;
 	a->link = fds[0];
 	a->said = false;
-	m.fd = dup(a->link);
-	if (m.fd < 0 || loop_watch(loop_of(a), a->link, EPOLLIN, &a->on_link)) {
-		close(m.fd);
+	m.fd = fcntl(a->link, F_DUPFD_CLOEXEC, 0);
+	if (m.fd < 0)
 		return -errno;
+	err = loop_watch(loop_of(a), a->link, EPOLLIN, &a->on_link);
+	if (err) {
+		close(m.fd);
+		return err;
 	}
 	worker_send_all(a->front->proxy, &m);
 	log_notice("attached to gwtun at %s", a->path);

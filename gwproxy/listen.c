@@ -115,7 +115,7 @@ static int deliver(int fd, union proxylink_msg *m)
 	err = proxylink_send(fd, m, fds, n);
 	while (n)
 		close(fds[--n]);
-	return err;
+	return err == -EAGAIN || err == -ETOOMANYREFS ? 0 : err;	/* it asks again */
 }
 
 static void __attribute__((noreturn)) serve(int fd)

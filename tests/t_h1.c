@@ -283,9 +283,15 @@ static void test_verdicts(void)
 	changed("a response dropped", REQ("/"), "HTTP/1.1 200 OK\r\n\r\n", REQ("/"), "", false);
 }
 
+static void woken(struct relay *r)
+{
+	++*(unsigned *)r->owner;
+}
+
 static void test_wait(void)
 {
 	struct got at_server = { 0 }, at_client = { 0 };
+	unsigned wakes = 0;
 	struct pair p;
 
 	script = (struct script){ .wait = true, .edit_up = true, .edit_down = true, .grow = true };
@@ -294,7 +300,10 @@ static void test_wait(void)
 	for (int i = 0; i < 3; i++)
 		pair_step(&p), got_take(&at_server, p.server);
 	OK(!at_server.len && script.requests == 1, "a hook lets the request wait");
+	p.r->wake = woken;
+	p.r->owner = &wakes;
 	exchange_resume(script.x, HOOK_PASS);
+	OK(wakes == 1, "who runs the engine is told that it may go on");
 	pair_step(&p);
 	got_take(&at_server, p.server);
 	OK(strstr(at_server.p, "chunked\r\n\r\n") && !strstr(at_server.p, "hi") && script.waits == 1,
