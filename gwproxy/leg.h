@@ -73,10 +73,11 @@ static inline int leg_shut(struct leg *l)
 
 /**
  * leg_shut_as() - Because @from has ended: a stream that was cut short must not look whole
+ * @from:	NULL: it was not one stream
  */
 static inline int leg_shut_as(struct leg *l, const struct leg *from)
 {
-	l->quiet |= from->cut;
+	l->quiet |= from && from->cut;
 	return leg_shut(l);
 }
 
