@@ -167,6 +167,8 @@ static void tls_close_leg(struct leg *l, bool reset)
 		ERR_clear_error();
 		SSL_shutdown(t->ssl);
 	}
+	if (!reset && !t->failed)	/* quiet: else OpenSSL would not resume its session */
+		SSL_set_shutdown(t->ssl, SSL_get_shutdown(t->ssl) | SSL_SENT_SHUTDOWN);
 	SSL_free(t->ssl);
 	fd_close(l->fd, reset);
 	free(t);
