@@ -204,7 +204,7 @@ for how, name, want in (("end", "a.example.test", b"whole ticket"), ("end", SERV
                         ("cut", "a.example.test", b"Error ticket")):
     rc, out, err = lab.run("c", "/usr/bin/python3", "-c", END, SERVER4, path("proxyca.crt"), how, name)
     ok(out.strip().endswith(want), "%s for %s: %s" % (how, name, want.decode()), out, err, px.stderr()[-500:])
-slow = lab.proc("c", "sh", "-c", "{ printf '\\026\\003\\001'; sleep 8; } | nc -w 8 %s 4430" % SERVER4)
+slow = lab.proc("c", "sh", "-c", "{ printf '\\026\\003\\001'; sleep 8; } | nc -w 8 %s 443" % SERVER4)
 rc, out, err = lab.run("c", "nc", "-w", "3", SERVER4, "4430", data=b"plain")
 ok(out == b"you said plain", "what is not TLS passes", out, err)
 rc, out, err = lab.run("c", "nc", "-w", "3", SERVER4, "4431", data=b"plain")
@@ -217,7 +217,7 @@ ok(rc == 60 and until(lambda: "client-refused" in px.stderr(), 3), "a client tha
    err, px.stderr()[-500:])
 rc, out, issuer, err = curl("a.example.test", ca="serverca")
 ok(rc == 60, "is not passed the next time")
-ok(until(lambda: "4430: ended: sniff-timeout" in px.stderr(), 7),
+ok(until(lambda: ":443: ended: sniff-timeout" in px.stderr(), 7),
    "a hello that does not go on is no way round the rules", px.stderr()[-500:])
 keys = open(path("keys")).read()
 ok(keys.count("CLIENT_TRAFFIC_SECRET_0") >= 4 and "CLIENT_RANDOM" in keys,
