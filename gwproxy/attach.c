@@ -23,10 +23,15 @@ static void close_all(const int *fds, unsigned n)
 		close(fds[i]);
 }
 
-static void detach(struct attach *a, const char *why)
+/* @err: 0: it closed the connection */
+static void detach(struct attach *a, int err)
 {
 	struct mail m = { .kind = MAIL_LOST, .fd = -1, .upstream = -1 };
+	const char *why = strerror(-err);
 
+	if (!err || err == -EPIPE || err == -ECONNRESET)
+		why = a->link >= 0 ? "it closed the connection" :
+				     "it turns us away; has it a proxy already?";
 	if (a->link >= 0) {
 		log_notice("gwtun is gone: %s", why);
 		worker_send_all(a->front->proxy, &m);
@@ -137,10 +142,8 @@ static void broker_ready(struct watch *w, uint32_t events)
 			got = take(a, &m, fds, n) ? -EPROTO : 1;
 		}
 	}
-	if (!got)
-		detach(a, "it closed the connection");
-	else if (got < 0 && got != -EAGAIN)
-		detach(a, strerror(-got));
+	if (got != 1 && got != -EAGAIN)
+		detach(a, got);
 }
 
 static void link_ready(struct watch *w, uint32_t events)
@@ -165,10 +168,8 @@ static void link_ready(struct watch *w, uint32_t events)
 		else
 			got = -EPROTO;
 	}
-	if (!got)
-		detach(a, "its packet loop closed the connection");
-	else if (got < 0 && got != -EAGAIN)
-		detach(a, strerror(-got));
+	if (got != 1 && got != -EAGAIN)
+		detach(a, got);
 }
 
 static int reach(struct attach *a)
@@ -199,7 +200,7 @@ static void try_again(struct timer *t)
 		return;
 	err = reach(a);
 	if (err)
-		detach(a, strerror(-err));
+		detach(a, err);
 }
 
 void attach_start(struct attach *a, struct front *f, const char *path)

@@ -363,9 +363,12 @@ static void hear_proxy(struct work *w)
 
 static void attach(struct work *w, int fd)
 {
+	static struct log_site site;
+
 	hear_proxy(w);		/* the one before may have gone just now */
-	if (w->link >= 0) {
-		log_warn("proxy: there is one already: a second one is turned away");
+	if (w->link >= 0) {	/* it will try again, and again */
+		log_limited(&site, clock_mono(), LOG_LVL_WARN,
+			    "proxy: there is one already: a second one is turned away");
 		close(fd);
 		return;
 	}
