@@ -17,7 +17,7 @@ refused() { # TEXT COMMAND...
 	refused "exclude each other" gwproxy --tun /tmp/x -l 127.0.0.1:4000
 	refused "goes with --listen" gwproxy --transparent
 	refused "go together" gwproxy --ca-cert x
-	refused "make no sense" gwproxy --pass-on-failure
+	refused "without it no TLS" gwproxy --pass-on-failure
 	refused "no operands" gwproxy x
 }
 
