@@ -181,9 +181,17 @@ static void scan(struct h2 *h)
 	for (struct h2_stream *s = h->streams; s; s = s->next) {
 		uint64_t end = stream_deadline(h, s);
 
-		if (end <= h->now_ns)
+		if (end <= h->now_ns && s->timed_out) {		/* not even the reset was taken */
+			reset(h, "timeout");
+			return;
+		}
+		if (end <= h->now_ns) {
 			h2_stream_reset(s, NGHTTP2_CANCEL, "timeout");
-		else if (end < first)
+			s->timed_out = true;
+			s->moved_ns = s->wait_ns = h->now_ns;
+			end = stream_deadline(h, s);
+		}
+		if (end < first)
 			first = end;
 	}
 	h->scan_ns = first;

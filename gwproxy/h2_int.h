@@ -72,6 +72,7 @@ enum h2_state { H2_NONE, H2_CAME, H2_ASKED, H2_SENT };
  * @answered:	The response is a hook's or ours: the server's is thrown away
  * @rst_after:	The server wants no more of the request: tell the client when it has all
  * @sent_all:	END_STREAM went to the client
+ * @timed_out:	It was reset, which the other side did not take yet
  * @todo:	Data came: it is run when all that was read is taken apart
  * @decided, @verdict:	After HOOK_WAIT, which was said at @wait_ns
  * @interim:	Bytes of interim responses
@@ -90,7 +91,7 @@ struct h2_stream {
 	struct body piece;
 	uint64_t moved_ns, wait_ns;
 	size_t interim;
-	bool client_open, server_open, answered, rst_after, sent_all, decided, todo, dead;
+	bool client_open, server_open, answered, rst_after, sent_all, decided, todo, timed_out, dead;
 	enum hook_verdict verdict;
 	int asked_body;
 	const char *bad;

@@ -729,6 +729,28 @@ static void test_wait_ends(void)
 	close_world();
 }
 
+/* A client that takes nothing any more, not even that its streams are reset */
+static void test_stuck(void)
+{
+	memset(&script, 0, sizeof(script));
+	open_world(&hooks);
+	setsockopt(w.p.cl.l.fd, SOL_SOCKET, SO_SNDBUF, &(int){ 4096 }, sizeof(int));
+	w.s.reply = 10 << 20;
+	nghttp2_session_set_local_window_size(w.c.s, 0, 0, 1 << 24);
+	for (int i = 0; i < 4; i++)
+		nghttp2_session_set_local_window_size(w.c.s, 0, ask(get, 7, 0, false), 1 << 24);
+	peer_go(&w.c);
+	for (int i = 0; i < 400; i++) {
+		if (i > 200 && i % 10 == 0)
+			w.p.now = w.p.r && w.p.r->deadline_ns > w.p.now ? w.p.r->deadline_ns : w.p.now;
+		pair_step(&w.p);
+		peer_go(&w.s);
+	}
+	OK(w.p.state == RELAY_RESET && !strcmp(w.p.why, "timeout"), "a client that takes nothing any more: %s",
+	   w.p.why ? w.p.why : "for ever");
+	close_world();
+}
+
 static void test_times(void)
 {
 	memset(&script, 0, sizeof(script));
@@ -767,6 +789,7 @@ int main(void)
 	test_small_frames();
 	test_trailers();
 	test_wait_ends();
+	test_stuck();
 	test_times();
 	return tap_done();
 }
