@@ -203,6 +203,8 @@ static void exchange_done(struct h1 *h)
 	}
 	reset_side(&h->req);
 	reset_side(&h->resp);
+	message_clear(h->reqm);
+	message_clear(h->respm);
 }
 
 void h1_request_done(struct h1 *h)

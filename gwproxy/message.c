@@ -11,6 +11,7 @@
 #include "message_int.h"
 
 #define TEXT_ROOM	1024u
+#define TEXT_KEEP	8192u	/* a connection that waits holds no more */
 #define FIELD_ROOM	24u
 #define TEXT_MAX	(4u * MESSAGE_HEAD_MAX)		/* with what was set and set again */
 
@@ -83,6 +84,11 @@ void message_free(struct message *m)
 
 void message_clear(struct message *m)
 {
+	if (m->room > TEXT_KEEP) {
+		free(m->buf);
+		m->buf = NULL;
+		m->room = 0;
+	}
 	struct message kept = { .buf = m->buf, .room = m->room, .field = m->field,
 				.field_room = m->field_room };
 

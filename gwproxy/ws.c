@@ -136,7 +136,9 @@ static bool looked_at(const struct hooks *h)
 
 struct ws *ws_new(struct h1 *h)
 {
-	size_t i = message_find(h->respm, "sec-websocket-extensions", 0);
+	static const char name[] = "sec-websocket-extensions", deflate[] = "permessage-deflate";
+	size_t i = message_find(h->respm, name, 0), n = sizeof(deflate) - 1;
+	struct text ext = i == (size_t)-1 ? text_of("") : h->respm->field[i].value;
 	struct ws *w;
 
 	if (!looked_at(h->r.hooks) || !(w = calloc(1, sizeof(*w))))
@@ -146,9 +148,9 @@ struct ws *ws_new(struct h1 *h)
 	w->unpack = w->deflate && (hooks_body_changes(h->r.hooks, &h->x, false) ||
 				   hooks_body_changes(h->r.hooks, &h->x, true));
 	/* Another extension may use the frames in any way: nothing to look at */
-	if (w->deflate && (h->respm->field[i].value.len < 18 ||
-			   memcmp(h->respm->field[i].value.p, "permessage-deflate", 18) ||
-			   memchr(h->respm->field[i].value.p, ',', h->respm->field[i].value.len))) {
+	if (w->deflate && (ext.len < n || !text_same((struct text){ ext.p, n }, text_of(deflate)) ||
+			   (ext.len > n && message_token_byte((uint8_t)ext.p[n])) ||
+			   memchr(ext.p, ',', ext.len) || message_find(h->respm, name, i + 1) != (size_t)-1)) {
 		ws_free(w);
 		return NULL;
 	}
@@ -159,7 +161,8 @@ struct ws *ws_new(struct h1 *h)
 	return w;
 }
 
-static bool send_frame(struct ws_way *y, uint8_t opcode, bool fin, uint8_t rsv, const uint8_t *data, size_t len)
+static bool send_frame(struct ws_way *y, uint8_t opcode, bool fin, uint8_t rsv, const uint8_t *data,
+		       size_t len)
 {
 	struct wslay_frame_iocb io = { .fin = fin, .rsv = rsv, .opcode = opcode, .mask = y->up,
 				       .payload_length = len, .data = data, .data_length = len };
@@ -223,7 +226,8 @@ static bool broken(struct ws_way *y)
 /* A frame begins */
 static bool begin(struct ws_way *y, const struct wslay_frame_iocb *io)
 {
-	uint8_t allowed = y->w->deflate && io->opcode && !wslay_is_ctrl_frame(io->opcode) ? WSLAY_RSV1_BIT : 0;
+	bool first = io->opcode && !wslay_is_ctrl_frame(io->opcode);
+	uint8_t allowed = y->w->deflate && first ? WSLAY_RSV1_BIT : 0;
 
 	if (!io->mask == y->up || (io->rsv & (uint8_t)~allowed) || (io->opcode & 7) > 2)
 		return false;	/* kinds 3 to 7 and 11 to 15 mean nothing yet */

@@ -108,8 +108,21 @@ static void test_growth(void)
 	message_free(m);
 }
 
+static void test_kept(void)
+{
+	static char big[40000];
+	struct message *m = message_new();
+
+	memset(big, 'x', sizeof(big));
+	OK(!message_add(m, text_of("a"), (struct text){ big, sizeof(big) }) && m->room >= sizeof(big), "a large head");
+	message_clear(m);
+	OK(m->room <= 8192 && !message_add(m, text_of("a"), text_of("b")), "leaves no large buffer to a connection that waits");
+	message_free(m);
+}
+
 int main(void)
 {
+	test_kept();
 	test_fields();
 	test_refused();
 	test_limits();
