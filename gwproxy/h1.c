@@ -141,6 +141,7 @@ void h1_answer(struct h1 *h)
 	h->x.resp = NULL;
 	if (live) {
 		h->req = h->resp = (struct h1_side){ .state = SIDE_HEAD };
+		message_clear(h->reqm);
 		return;
 	}
 	h->req.state = h->resp.state = SIDE_CUT;

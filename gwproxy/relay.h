@@ -65,7 +65,7 @@ struct relay_times {
 	uint64_t idle_ns;		/* plain TCP, WebSocket, HTTP/2 without streams; between requests */
 	uint64_t head_ns;		/* from a head's first byte to its last */
 	uint64_t body_ns;		/* without a byte of a body that is under way */
-	uint64_t response_ns;		/* from the request to the response's head */
+	uint64_t response_ns;		/* from the request to the response's head; a hook that lets wait */
 	uint64_t linger_ns;		/* half closed, or unsent at the end */
 };
 
