@@ -16,7 +16,7 @@
 #define TRAILERS_MAX	16384u
 
 enum {
-	SIZE, SPACE, EXT_NAME_FIRST, EXT_NAME, EXT_VALUE_FIRST, EXT_VALUE, EXT_QUOTED, EXT_ESCAPED,
+	SIZE, EXT_NAME_FIRST, EXT_NAME, EXT_VALUE_FIRST, EXT_VALUE, EXT_QUOTED, EXT_ESCAPED,
 	EXT_AFTER, SIZE_LF, DATA, DATA_CR, DATA_LF,
 	LINE, NAME, VALUE, LINE_LF, END_LF, ENDED,
 };
@@ -49,28 +49,22 @@ static enum h1_why size_byte(struct h1_chunks *c, uint8_t b)
 		return H1_BARE_LF;
 	switch (b) {
 	case '\r':
-		if (c->state == SPACE || c->state == EXT_NAME_FIRST || c->state == EXT_VALUE_FIRST ||
+		if (c->state == EXT_NAME_FIRST || c->state == EXT_VALUE_FIRST ||
 		    c->state == EXT_QUOTED || c->state == EXT_ESCAPED)
-			return c->state == SPACE ? H1_CHUNK_SIZE : H1_CHUNK_EXTENSION;
+			return H1_CHUNK_EXTENSION;
 		c->state = SIZE_LF;
 		return H1_OK;
 	case ';':
-		if (c->state == SIZE || c->state == SPACE || c->state == EXT_NAME ||
-		    c->state == EXT_VALUE || c->state == EXT_AFTER) {
+		if (c->state == SIZE || c->state == EXT_NAME || c->state == EXT_VALUE ||
+		    c->state == EXT_AFTER) {
 			c->state = EXT_NAME_FIRST;
-			return H1_OK;
-		}
-		break;
-	case ' ': case '\t':
-		if (c->state == SIZE || c->state == SPACE) {
-			c->state = SPACE;
 			return H1_OK;
 		}
 		break;
 	default:
 		break;
 	}
-	if (c->state == SIZE || c->state == SPACE)
+	if (c->state == SIZE)	/* spaces, too: some end the number there, some don't take them */
 		return H1_CHUNK_SIZE;
 	return H1_NUM_WHY;	/* a byte of an extension */
 }

@@ -158,6 +158,7 @@ SMUGGLED = [
     ("chunk-size", chunked(b"-1\r\nx\r\n" + HIDDEN)),
     ("chunk-size", chunked(b" 1\r\nx\r\n" + HIDDEN)),
     ("chunk-size", chunked(b"1 \r\nx\r\n" + HIDDEN)),
+    ("chunk-size", chunked(b"1 ;a\r\nx\r\n" + HIDDEN)),
     ("chunk-size", chunked(b"10000000000000001\r\nx\r\n" + HIDDEN)),
     ("chunk-size", chunked(b"\r\n" + HIDDEN)),
     ("chunk-end", chunked(b"1\r\nxx\r\n" + HIDDEN)),
