@@ -30,7 +30,7 @@
 #define H2_STREAMS	100u		/* at once */
 #define H2_WINDOW	65535u		/* of a stream, at first */
 #define H2_WINDOW_BIG	RELAY_HELD	/* ... that has moved H2_FAST bytes */
-#define H2_FAST		(4u * H2_WINDOW)
+#define H2_FAST		(16u * H2_WINDOW)
 #define H2_INTERIM_MAX	MESSAGE_HEAD_MAX	/* of interim responses to one request */
 #define H2_HELD		(1u << 20)	/* of all streams of a connection */
 

@@ -182,7 +182,8 @@ int h2_half_send(struct h2 *h, bool up, struct h2_stream *s, const uint8_t *head
 	struct h2_half *f = half_of(s, up);
 	uint8_t *to;
 
-	if (lane_waiting(l) >= LANE_OUT_MAX)
+	/* While its reader is slow one frame is enough */
+	if (lane_waiting(l) >= (l->want_out ? LANE_ROOM : LANE_OUT_MAX))
 		return NGHTTP2_ERR_WOULDBLOCK;
 	if (!(to = lane_room(l, 9 + pad + len)))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
