@@ -8,12 +8,16 @@
 #include "leg_sock.h"
 #include "wire.h"
 
+static void linger(int fd, bool reset)
+{
+	const struct linger l = { .l_onoff = reset, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
+}
+
 void fd_close(int fd, bool reset)
 {
-	static const struct linger now = { .l_onoff = 1, .l_linger = 0 };
-
-	if (reset)
-		setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	linger(fd, reset);
 	close(fd);
 }
 
@@ -66,6 +70,8 @@ struct leg *leg_sock_new(int fd)
 
 	if (!l)
 		return NULL;
+	/* If we are killed the kernel closes it: with RST, lest half a stream looks like all of it */
+	linger(fd, true);
 	l->ops = &sock_ops;
 	l->fd = fd;
 	l->plain = true;
