@@ -428,6 +428,23 @@ def next_proxy():
     nothing_left("next proxy")
 
 
+def proxy_late():
+    """Numbers are looked at once a proxy is there: those of a connection that passes fit"""
+    client = """
+curl -sS -m 20 --limit-rate 8M http://server/file | sha256sum & get=$!
+sleep 0.5
+%s $GW_RUN/gwtun.sock hold 2>proxy2.log &
+for i in $(seq 100); do grep -q attached proxy2.log && break; sleep 0.02; done
+curl -sS -m 5 http://server/name
+wait $get
+sha256sum <www.vpce-00a1b2c3d4e5f6071/file
+""" % PROXY
+    out, err = sim(client)
+    ok(same(out, 2) and "vpce-0" in out and "a proxy is attached" in err,
+       "a proxy comes later: the connection before it goes on untouched", out, err)
+    clean(err, "a proxy comes later")
+
+
 def died(who, signal_it):
     out, err = sim(SLOWGET + signal_it + "\nwait $get; echo $?\n", "", "hold")
     nothing_left(who + " killed")
@@ -599,7 +616,7 @@ def main():
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
                  twins=twins, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again,
-                 next_proxy=next_proxy, broker_killed=broker_killed,
+                 next_proxy=next_proxy, proxy_late=proxy_late, broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
                  busy_namespace=busy_namespace, fair=fair, haproxy=haproxy, two_arm=two_arm, conform=conform)
     for name in sys.argv[1:] or tests:

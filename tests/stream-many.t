@@ -210,7 +210,10 @@ for part in sys.argv[1:] or parts:
     parts[part]()
 rc = s.end()
 # While there is no gwcap its port is closed
-complaints = re.sub("(?m)^.*(port-unreachable: the appliance's kernel|warning: [0-9]+ violations?$).*\n?", "", s.sim.stderr())
+complaints = re.sub("(?m)^.*(port-unreachable: the appliance's kernel|warning: [0-9]+ violations?$).*\n?", "",
+                    s.sim.stderr())
 ok(rc in (0, 3, 143) and "gwsim run: warning" not in complaints, "the load balancer has no complaint", rc, complaints)
 ok(until(lambda: not any(s.pids(n) for n in [*ALL, "gwproxy", "gwtun-broker"])), "no process is left")
+ok(all(x not in read(n + ".log") for n in [*ALL, "gwproxy"] for x in ("Sanitizer", "runtime error")),
+   "no sanitizer speaks")
 gwtest.done()
