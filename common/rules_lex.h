@@ -81,6 +81,12 @@ struct name_entry {
 const struct name_entry *name_take(void **names, const char *name, const char *file,
 				   unsigned line, bool *was_free);
 
+/*
+ * What follows "name" in a rule: a string that may be a metric's label and is nobody else's.
+ * @label: room for RULES_NAME_MAX
+ */
+bool name_parse(void **names, struct lexer *l, char *label, const char *file, unsigned line);
+
 /* Whole file, NUL behind it; NULL with errno */
 char *rules_read(const char *path, size_t *len);
 /* Memory at set-up: exits when there is none */

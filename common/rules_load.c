@@ -188,6 +188,29 @@ const struct name_entry *name_take(void **names, const char *name, const char *f
 	return *held;
 }
 
+bool name_parse(void **names, struct lexer *l, char *label, const char *file, unsigned line)
+{
+	const struct name_entry *e;
+	char *s = NULL;
+	size_t len, start;
+	bool ok;
+
+	lex_blank(l);
+	start = l->pos;
+	if (!lex_string(l, &s, &len))
+		return false;
+	ok = len && len < RULES_NAME_MAX && strspn(s, lex_name_set) == len;
+	if (ok)
+		memcpy(label, s, len + 1);
+	free(s);
+	if (!ok)
+		return lex_error(l, start,
+				 "a name has 1 to 63 of the characters A-Z a-z 0-9 _ . -");
+	e = name_take(names, label, file, line, &ok);
+	return ok ||
+	       lex_error(l, start, "name \"%s\" is taken by %s:%u", e->name, e->file, e->line);
+}
+
 static uint64_t hash_text_of(const struct rule *rule)
 {
 	uint64_t hash;

@@ -166,32 +166,6 @@ static bool parse_set(struct rule *r, struct lexer *l)
 	return true;
 }
 
-static bool parse_name(struct rules_builder *b, struct rule *r, struct lexer *l, size_t at)
-{
-	const struct name_entry *e;
-	char *s = NULL;
-	size_t len, start;
-	bool ok;
-
-	lex_blank(l);
-	start = l->pos;
-	if (r->named)
-		return lex_error(l, at, "a rule has one name");
-	if (!lex_string(l, &s, &len))
-		return false;
-	ok = len && len < RULES_NAME_MAX && strspn(s, lex_name_set) == len;
-	if (ok)
-		memcpy(r->label, s, len + 1);
-	free(s);
-	r->named = true;
-	if (!ok)
-		return lex_error(l, start,
-				 "a name has 1 to 63 of the characters A-Z a-z 0-9 _ . -");
-	e = name_take(&b->names, r->label, r->file, r->line, &ok);
-	return ok ||
-	       lex_error(l, start, "name \"%s\" is taken by %s:%u", e->name, e->file, e->line);
-}
-
 static bool parse_opts(struct rules_builder *b, struct rule *r, struct lexer *l)
 {
 	for (;;) {
@@ -201,7 +175,10 @@ static bool parse_opts(struct rules_builder *b, struct rule *r, struct lexer *l)
 		lex_blank(l);
 		at = l->pos;
 		if (lex_keyword(l, "name")) {
-			if (!parse_name(b, r, l, at))
+			if (r->named)
+				return lex_error(l, at, "a rule has one name");
+			r->named = true;
+			if (!name_parse(&b->names, l, r->label, r->file, r->line))
 				return false;
 			continue;
 		}

@@ -233,32 +233,6 @@ static bool parse_action(struct hrule *r, struct lexer *l)
 	return true;
 }
 
-static bool parse_name(struct hrules_set *rs, struct hrule *r, struct lexer *l, size_t at)
-{
-	const struct name_entry *e;
-	char *s = NULL;
-	size_t len, start;
-	bool ok;
-
-	lex_blank(l);
-	start = l->pos;
-	if (r->named)
-		return lex_error(l, at, "a rule has one name");
-	if (!lex_string(l, &s, &len))
-		return false;
-	ok = len && len < RULES_NAME_MAX && strspn(s, lex_name_set) == len;
-	if (ok)
-		memcpy(r->label, s, len + 1);
-	free(s);
-	r->named = true;
-	if (!ok)
-		return lex_error(l, start,
-				 "a name has 1 to 63 of the characters A-Z a-z 0-9 _ . -");
-	e = name_take(&rs->names, r->label, r->file, r->line, &ok);
-	return ok ||
-	       lex_error(l, start, "name \"%s\" is taken by %s:%u", e->name, e->file, e->line);
-}
-
 static bool parse_opts(struct hrules_set *rs, struct hrule *r, struct lexer *l)
 {
 	for (;;) {
@@ -267,7 +241,10 @@ static bool parse_opts(struct hrules_set *rs, struct hrule *r, struct lexer *l)
 		lex_blank(l);
 		at = l->pos;
 		if (lex_keyword(l, "name")) {
-			if (!parse_name(rs, r, l, at))
+			if (r->named)
+				return lex_error(l, at, "a rule has one name");
+			r->named = true;
+			if (!name_parse(&rs->names, l, r->label, r->file, r->line))
 				return false;
 		} else if (lex_keyword(l, "log")) {
 			if (r->log || r->action == HRULES_LOG)
