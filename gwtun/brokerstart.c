@@ -62,6 +62,17 @@ static int keep_two(const struct broker_conf *c)
 	return 0;
 }
 
+/* Not in a chroot, nor where the machine's settings forbid it: only a try tells */
+static bool may_userns(void)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(unshare(CLONE_NEWUSER) ? EXIT_RUNTIME : 0);
+	return pid > 0 && waitpid(pid, &status, 0) == pid && !status;
+}
+
 static int confine(const struct broker_conf *c, const char **what)
 {
 	int err;
@@ -69,6 +80,10 @@ static int confine(const struct broker_conf *c, const char **what)
 	*what = "a network namespace";
 	if (stays_root(c))
 		return unshare(CLONE_NEWNET) ? -errno : 0;
+	if (!geteuid() && !may_userns()) {
+		log_notice("no user namespace is to be had: the broker stays root's");
+		return unshare(CLONE_NEWNET) ? -errno : keep_two(c);
+	}
 	*what = "becoming an ordinary user";
 	err = !geteuid() && tun_is_public() ? become(&c->priv) : 0;
 	if (err)
