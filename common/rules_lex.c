@@ -323,3 +323,12 @@ void lex_rest(struct lexer *l, char **out, size_t **map)
 	*out = s;
 	*map = m;
 }
+
+bool lex_is_text(struct lexer *l)
+{
+	const char *nul = memchr(l->src, '\0', l->len);
+
+	if (nul)
+		lex_error(l, (size_t)(nul - l->src), "a NUL byte: is this a text file?");
+	return !nul && l->len;
+}

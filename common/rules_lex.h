@@ -67,8 +67,13 @@ void lex_rest(struct lexer *l, char **out, size_t **map);
 
 extern const char lex_name_set[];
 
+/* Is there something to read?  A NUL byte is an error, told */
+bool lex_is_text(struct lexer *l);
+
 /* "..." that is read as the same bytes again */
 void print_string(const char *s, size_t len, FILE *out);
+/* /.../ and its letters, of PCRE2's options */
+void print_regex(const char *s, size_t len, uint32_t options, FILE *out);
 
 /* A name that is taken, and by whom */
 struct name_entry {

@@ -441,11 +441,7 @@ static bool parse_line(struct rules_builder *b, struct lexer *l)
 
 void rules_parse(struct rules_builder *b, struct lexer *l)
 {
-	const char *nul = memchr(l->src, '\0', l->len);
-
-	if (nul)
-		lex_error(l, (size_t)(nul - l->src), "a NUL byte: is this a text file?");
-	if (nul || !l->len)
+	if (!lex_is_text(l))
 		return;
 	do {
 		unsigned before = l->errors;

@@ -35,16 +35,21 @@ void print_string(const char *s, size_t len, FILE *out)
 	fputc('"', out);
 }
 
+void print_regex(const char *s, size_t len, uint32_t options, FILE *out)
+{
+	fputc('/', out);
+	fwrite(s, 1, len, out);
+	fprintf(out, "/%s%s%s", options & PCRE2_CASELESS ? "i" : "",
+		options & PCRE2_DOTALL ? "s" : "", options & PCRE2_MULTILINE ? "m" : "");
+}
+
 static void print_pattern(const struct rule_pattern *p, FILE *out)
 {
 	if (!p->re) {
 		print_string(p->text, p->len, out);
 		return;
 	}
-	fputc('/', out);
-	fwrite(p->text, 1, p->len, out);
-	fprintf(out, "/%s%s%s", p->flags & PCRE2_CASELESS ? "i" : "",
-		p->flags & PCRE2_DOTALL ? "s" : "", p->flags & PCRE2_MULTILINE ? "m" : "");
+	print_regex(p->text, p->len, p->flags, out);
 }
 
 static void print_test(const struct rule_test *t, FILE *out)

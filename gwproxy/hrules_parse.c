@@ -466,11 +466,7 @@ static void parse_line(struct hrules_set *rs, struct lexer *l)
 
 void hrules_set_parse(struct hrules_set *rs, struct lexer *l)
 {
-	const char *nul = memchr(l->src, '\0', l->len);
-
-	if (nul)
-		lex_error(l, (size_t)(nul - l->src), "a NUL byte: is this a text file?");
-	if (nul || !l->len)
+	if (!lex_is_text(l))
 		return;
 	do {
 		if (lex_blank(l) >= 0)

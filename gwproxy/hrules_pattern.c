@@ -239,10 +239,7 @@ void hrules_pattern_print(const struct hrules_pattern *p, FILE *out)
 		print_string(p->text, p->len, out);
 		return;
 	}
-	fputc('/', out);
-	fwrite(p->text, 1, p->len, out);
-	fprintf(out, "/%s%s%s", p->flags & PCRE2_CASELESS ? "i" : "",
-		p->flags & PCRE2_DOTALL ? "s" : "", p->flags & PCRE2_MULTILINE ? "m" : "");
+	print_regex(p->text, p->len, p->flags, out);
 }
 
 void hrules_pattern_free(struct hrules_pattern *p)
