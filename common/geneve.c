@@ -156,14 +156,14 @@ enum { AT_IP = 14, AT_UDP = AT_IP + 20, AT_GENEVE = AT_UDP + 8, AT_OPTS = AT_GEN
 
 /*
  * What an AWS load balancer sends, and nothing else: no VLAN tag, IPv4 without options and
- * whole, the three options in their order.  False, with nothing written, is no verdict:
- * the packet is then looked at layer by layer, by the same rules.
+ * whole, the three options in their order.  False is no verdict: the packet is then looked
+ * at layer by layer, by the same rules.  Straight into @e, field by field: a copy of what
+ * was just written in smaller pieces would wait for them.
  */
 static bool parse_exact(struct encap *e, const uint8_t *p, size_t len)
 {
-	struct encap n = { .l3 = AT_IP, .udp = AT_UDP, .geneve = AT_GENEVE, .inner = AT_INNER,
-			   .version = 4 };
 	uint32_t total, udp_len;
+	uint16_t proto;
 
 	if (len < AT_INNER || be16(p + 12) != 0x0800 || p[AT_IP] != 0x45 || p[AT_IP + 9] != IPPROTO_UDP ||
 	    be16(p + AT_IP + 6) & 0x3fff || be16(p + AT_UDP + 2) != GENEVE_PORT ||
@@ -171,14 +171,20 @@ static bool parse_exact(struct encap *e, const uint8_t *p, size_t len)
 		return false;
 	total = be16(p + AT_IP + 2);
 	udp_len = be16(p + AT_UDP + 4);
-	n.g.proto = be16(p + AT_GENEVE + 2);
+	proto = be16(p + AT_GENEVE + 2);
 	if (total > len - AT_IP || udp_len > total - 20 || udp_len < AT_INNER - AT_UDP || total < 20 ||
-	    (n.g.proto != 0x0800 && n.g.proto != 0x86dd) || !parse_aws_exact(&n.g, p + AT_OPTS))
+	    (proto != 0x0800 && proto != 0x86dd) || !parse_aws_exact(&e->g, p + AT_OPTS))
 		return false;
-	n.end = AT_UDP + udp_len;
-	n.g.vni = be32(p + AT_GENEVE + 4) >> 8;
-	n.g.hdr_len = AT_INNER - AT_GENEVE;
-	*e = n;
+	e->l3 = AT_IP;
+	e->udp = AT_UDP;
+	e->geneve = AT_GENEVE;
+	e->inner = AT_INNER;
+	e->end = AT_UDP + udp_len;
+	e->version = 4;
+	e->g.vni = be32(p + AT_GENEVE + 4) >> 8;
+	e->g.hdr_len = AT_INNER - AT_GENEVE;
+	e->g.proto = proto;
+	e->g.direction = 0;
 	return true;
 }
 
