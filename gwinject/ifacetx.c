@@ -216,21 +216,19 @@ static bool choose(struct ifacetx *t, const struct frame *f, const struct outer 
 	return true;
 }
 
-static void queue(struct ifacetx *t, struct frame *f, const struct outer *o,
-		  const struct iovec iov[2])
+/* What is to be sent lies in t->iov[t->queued] */
+static void queue(struct ifacetx *t, struct frame *f, const struct outer *o)
 {
 	struct msghdr *h = &t->msg[t->queued].msg_hdr;
-	struct iovec *own = t->iov[t->queued];
+	struct iovec *iov = t->iov[t->queued];
 
-	own[0] = iov[0];
-	own[1] = iov[1];
 	h->msg_iovlen = iov[1].iov_len ? 2 : 1;
 	if (t->kind == SEND_ETHER) {
 		h->msg_namelen = 0;
 	} else {
-		own[0].iov_base = (uint8_t *)iov[0].iov_base + o->l3;
-		own[0].iov_len -= o->l3;
-		queue_to(t, h, own[0].iov_base);
+		iov[0].iov_base = (uint8_t *)iov[0].iov_base + o->l3;
+		iov[0].iov_len -= o->l3;
+		queue_to(t, h, iov[0].iov_base);
 	}
 	t->owner[t->queued++] = f;
 	if (t->queued == QUEUE)
@@ -241,7 +239,6 @@ static void send_pieces(struct ifacetx *t, struct frame *f)
 {
 	struct pieces it;
 	enum reason r = pieces_start(&it, f);
-	struct iovec iov[2];
 
 	if (!r && !choose(t, f, &it.outer))
 		r = REASON_SEND;
@@ -249,17 +246,14 @@ static void send_pieces(struct ifacetx *t, struct frame *f)
 		frame_drop(f, r, 0);
 		return;
 	}
-	while (!f->verdict && pieces_next(&it, t->scratch[t->queued], iov))
-		queue(t, f, &it.outer, iov);
+	while (!f->verdict && pieces_next(&it, t->scratch[t->queued], t->iov[t->queued]))
+		queue(t, f, &it.outer);
 }
 
 static void send_frame(struct ifacetx *t, struct frame *f)
 {
 	bool joined = f->encap_off + f->encap_len == f->off;
-	struct iovec iov[2] = {
-		{ frame_encap(f), f->encap_len + (joined ? f->len : 0u) },
-		{ frame_data(f), joined ? 0 : f->len },
-	};
+	struct iovec *iov;
 	struct outer o = { 0 };
 	enum reason r = REASON_NONE;
 
@@ -269,10 +263,16 @@ static void send_frame(struct ifacetx *t, struct frame *f)
 		r = outer_parse(&o, f);
 	if (!r && !choose(t, f, &o))
 		r = REASON_SEND;
-	if (r)
+	if (r) {
 		frame_drop(f, r, 0);
-	else
-		queue(t, f, &o, iov);
+		return;
+	}
+	iov = t->iov[t->queued];
+	iov[0].iov_base = frame_encap(f);
+	iov[0].iov_len = f->encap_len + (joined ? f->len : 0u);
+	iov[1].iov_base = frame_data(f);
+	iov[1].iov_len = joined ? 0 : f->len;
+	queue(t, f, &o);
 }
 
 static int ifacetx_send(struct tx *tx, struct frame **f, int n)
