@@ -24,7 +24,7 @@
 #define MACS		12u	/* a VLAN tag stands behind them */
 #define NS		1000000000u
 #define AHEAD		6u	/* slots */
-#define AHEAD_BYTES	320u	/* of each: the kernel's header, and the packet's */
+#define AHEAD_BYTES	256u	/* of each: the kernel's header, and the packet's */
 #define LINE		64u
 
 struct ifacerx {
