@@ -523,13 +523,6 @@ static bool print_ok(struct stage *st)
 	return false;
 }
 
-/* A whole burst of them is looked at next */
-static void fetch_headers(const struct frame *f)
-{
-	__builtin_prefetch(frame_data(f));
-	__builtin_prefetch(frame_data(f) + 64);
-}
-
 /* Return: false when an output is gone */
 static bool work(struct stage *st, struct frame **burst, int n)
 {
@@ -543,8 +536,6 @@ static bool work(struct stage *st, struct frame **burst, int n)
 			continue;
 		f[live++] = burst[i];
 		bytes += burst[i]->len;
-		if (st->ops->burst)
-			fetch_headers(burst[i]);
 	}
 	c[STATS_IN_BYTES] += bytes;
 	c[STATS_IN_PACKETS] += (unsigned)live;
