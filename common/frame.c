@@ -130,12 +130,14 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 	size_t head = FRAME_HEADROOM + (front ? from->encap_len : 0u);
 	size_t aux = from->opt_len + (front ? 0u : from->encap_len);
 	uint8_t *buf = to->buf, *back;
+	uint16_t slot = to->slot;
 
 	if (head + from->len + tail + aux > to->room)
 		return false;
 	frame_touch(to);
 	frame_unguard(to);
 	memcpy(to, from, FRAME_SHARED);
+	to->slot = slot;
 	to->off = (int64_t)head;
 	memcpy(buf + head - (front ? from->encap_len : 0u),
 	       front ? frame_encap(from) : frame_data(from),

@@ -78,6 +78,7 @@ enum frame_marks {
  * @frag_mtu:	With FRAME_FRAGMENT
  * @both_seq, @both_ack:	With FRAME_RST_BOTH: the mirror's TCP numbers; it has
  *		the ACK flag
+ * @slot:	On a ring: which of its buffers is the frame's own
  * @buf, @room:	The frame's own buffer; from here on not shared
  * @version:	The frame's version word
  */
@@ -104,7 +105,8 @@ struct frame {
 	uint32_t both_seq;
 	uint32_t both_ack;
 	uint8_t dialect;
-	uint8_t pad[3];
+	uint8_t pad;
+	uint16_t slot;
 	uint8_t *buf;
 	_Atomic uint32_t *version;
 	uint32_t room;
@@ -212,8 +214,11 @@ static inline void frame_drop(struct frame *f, enum reason reason, uint32_t rule
  */
 static inline void __attribute__((nonnull)) frame_reset(struct frame *f)
 {
+	uint16_t slot = f->slot;
+
 	memset(f, 0, FRAME_SHARED / 2);
 	memset((uint8_t *)f + FRAME_SHARED / 2, 0, FRAME_SHARED / 2);
+	f->slot = slot;
 	frame_unguard(f);
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <stddef.h>
 #include <netinet/in.h>
+#include <sched.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -130,8 +131,8 @@ int ring_map(struct ring *r, int fd)
 		return -EPROTO;
 	if (head.magic != RING_MAGIC || head.version != RING_VERSION ||
 	    head.size != sizeof(head) || head.frame_size != FRAME_SHARED ||
-	    head.versions_off != sizeof(head) || head.frames_off != frames_off(head.entries) || !geometry_ok(head.entries, head.stride) ||
-	    head.buffers_off != buffers_off(head.entries) ||
+	    head.versions_off != sizeof(head) || head.frames_off != frames_off(head.entries) ||
+	    !geometry_ok(head.entries, head.stride) || head.buffers_off != buffers_off(head.entries) ||
 	    (uint64_t)st.st_size != file_size(head.entries, head.stride))
 		return -EPROTO;
 	r->fd = fd;
@@ -152,10 +153,10 @@ static _Atomic uint32_t *version_of(const struct ring *r, uint64_t i)
 	return &r->versions[i & (r->entries - 1)];
 }
 
-/* Where entry @i's frame lies */
+/* Where entry @i's frame lies: in the ring, whatever a neighbour wrote as its slot */
 static void place(struct frame *own, const struct ring *r, uint64_t i)
 {
-	own->buf = r->buffers + (i & (r->entries - 1)) * r->stride;
+	own->buf = r->buffers + (size_t)(own->slot & (r->entries - 1)) * r->stride;
 	own->version = version_of(r, i);
 	own->room = r->stride;
 }
@@ -165,6 +166,7 @@ void ring_close(struct ring *r)
 	struct frame f = { 0 };
 
 	for (uint32_t i = 0; r->shm && i < r->entries; i++) {
+		f.slot = (uint16_t)i;
 		place(&f, r, i);
 		frame_unguard(&f);	/* the address may be another's next */
 	}
@@ -187,7 +189,7 @@ static struct ring_cursor *cursor(const struct ring_pos *p, unsigned k)
 
 static bool within(int64_t off, uint64_t len, uint64_t end)
 {
-	return off >= 0 && (uint64_t)off <= end && len <= end - (uint64_t)off;
+	return (uint64_t)off <= end && len <= end - (uint64_t)off;	/* below 0: far too large */
 }
 
 /* Headers as packet_parse() leaves them, in this order and inside the packet */
@@ -231,11 +233,22 @@ static inline bool same(const struct frame *a, const struct frame *b)
 
 /* --- stages that take ----------------------------------------------------- */
 
+/* 1 + the one processor that we may run on; 0: there are more */
+static uint32_t bound_to(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) != 1)
+		return 0;
+	return 1 + (uint32_t)sched_getcpu();
+}
+
 int ring_sit(struct ring_pos *p, struct ring *r, unsigned k)
 {
 	uint64_t taken, above;
 
-	*p = (struct ring_pos){ .ring = r, .k = k };
+	*p = (struct ring_pos){ .ring = r, .k = k, .window = r->entries, .cpu = bound_to() };
+	atomic_store_explicit(&r->shm->seat[k].cpu, p->cpu, memory_order_relaxed);
 	if (!k)
 		return 0;
 	p->done = p->seen = p->rung = ring_upto(r, k);
@@ -279,18 +292,18 @@ void ring_extend(struct ring_pos *p)
 }
 
 /* One frame into private memory; false: its descriptor lies */
-static bool take_one(struct ring_pos *p, int i)
+static inline bool take_one(struct ring_pos *p, const struct ring *r, int i)
 {
 	uint64_t entry = p->done + (unsigned)i;
 	struct frame *own = &p->own[i];
 
-	memcpy(own, frame_of(p->ring, entry), FRAME_SHARED);
-	place(own, p->ring, entry);
+	memcpy(own, frame_of(r, entry), FRAME_SHARED);
+	place(own, r, entry);
 	if (unlikely(own->verdict)) {
 		p->dead |= 1ull << i;
 		return own->verdict < REASON_NUM;
 	}
-	if (unlikely(!descriptor_ok(own, p->ring->stride)))
+	if (unlikely(!descriptor_ok(own, r->stride)))
 		return false;
 	frame_guard(own, 0, 0);
 	return true;
@@ -299,6 +312,7 @@ static bool take_one(struct ring_pos *p, int i)
 int ring_take(struct ring_pos *p, struct frame **f, int max)
 {
 	struct ring_cursor *mine = cursor(p, p->k);
+	const struct ring r = *p->ring;	/* of our own: no store to a frame can change it */
 	uint64_t there = p->seen - p->done;
 	int n;
 
@@ -319,7 +333,7 @@ int ring_take(struct ring_pos *p, struct frame **f, int max)
 	atomic_thread_fence(memory_order_release);
 	p->dead = 0;
 	for (int i = 0; i < n; i++) {
-		if (unlikely(!take_one(p, i)))
+		if (unlikely(!take_one(p, &r, i)))
 			return -EPROTO;
 		f[i] = &p->own[i];
 	}
@@ -375,22 +389,43 @@ static bool look_free(struct ring_pos *p)
 	return true;
 }
 
+/* How much may be in flight, by the packets since it was last chosen; the ring is empty */
+static void choose_window(struct ring_pos *p)
+{
+	uint64_t n = p->done - p->chosen, each;
+
+	if (n < RING_WARM_MIN)
+		return;
+	each = p->bytes / n + FRAME_HEADROOM;
+	p->chosen = p->done;
+	p->bytes = 0;
+	p->window = p->ring->entries;
+	if (ring_near(p) && RING_WARM_MIN * each <= RING_WARM)
+		while (p->window > RING_WARM_MIN &&
+		       (p->window > RING_WARM_MAX || p->window * each > RING_WARM))
+			p->window /= 2;
+}
+
 int ring_reserve(struct ring_pos *p, struct frame **f, int max)
 {
-	uint64_t room = p->seen + p->ring->entries - p->done;
+	uint64_t room = p->seen + p->window - p->done;
 	int n;
 
 	if (room < (unsigned)max) {
 		if (unlikely(!look_free(p)))
 			return -EPROTO;
-		room = p->seen + p->ring->entries - p->done;
+		if (p->seen == p->done)
+			choose_window(p);
+		room = p->seen + p->window - p->done;
 	}
 	n = (int)MIN(room, (unsigned)max);
 	for (int i = 0; i < n; i++) {
 		struct frame *own = &p->own[i];
+		uint64_t entry = p->done + (unsigned)i;
 
-		place(own, p->ring, p->done + (unsigned)i);
-		frame_reset(own);
+		own->slot = (uint16_t)(entry & (p->window - 1));
+		place(own, p->ring, entry);
+		frame_unguard(own);
 		f[i] = own;
 	}
 	p->held = n;
@@ -400,6 +435,7 @@ int ring_reserve(struct ring_pos *p, struct frame **f, int max)
 void ring_publish(struct ring_pos *p, int n)
 {
 	for (int i = 0; i < n; i++) {
+		p->bytes += p->own[i].len;
 		give_one(p, i);
 		version_settle(p->own[i].version);
 	}
@@ -463,7 +499,7 @@ void ring_wake(struct ring_pos *p)
 
 bool ring_doze(struct ring_pos *p, bool all)
 {
-	uint32_t wish = p->k ? WANTS_ENTRIES : all ? WANTS_ALL : WANTS_MOST;
+	uint32_t wish = p->k ? WANTS_ENTRIES : all || ring_near(p) ? WANTS_ALL : WANTS_MOST;
 
 	atomic_store_explicit(&cursor(p, p->k)->asleep, wish, memory_order_relaxed);
 	/* Full: our word before the other's cursor; pairs with ring_wake(). */

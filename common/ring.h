@@ -6,7 +6,7 @@
  *
  * A segment is a head and the stages behind it, numbered 0, 1, 2 ... last.  The head
  * makes one memory file: N frames, and for each stage two cursors that run from 0 up and
- * never back.  Entry i lies in frame i mod N.  What
+ * never back.  Entry i has descriptor i mod N, which names the buffer.  What
  * neighbours share of descriptors lies side by side, so that a burst of them is read in one
  * sweep; so do the version words, and the buffers.
  *
@@ -18,7 +18,8 @@
  *	 -----+--------------+-------------+--------------+------------------> entries
  *
  * Entry i belongs to stage k while done[k] <= i < done[k-1]; the head may write while it
- * is below done[last] + N.  Order, ownership and freeing ARE the cursors: there is no
+ * is below done[last] + W.  Entry i has buffer i mod W; W, the window, is N or less, and
+ * changes only while the ring is empty.  Order, ownership and freeing ARE the cursors: there is no
  * list of free frames, no way back, nothing that can leak.  Each cursor has one writer.
  *
  * A burst: taken = done + n, work in place, done += n.  A packet that is dropped stays an
@@ -37,6 +38,12 @@
  * looks, behind a full fence as well, whether the one that waits for it sleeps: one of
  * the two sees the other.  A doorbell may ring in vain, and a stage that dies between
  * cursor and doorbell leaves a sleeper: who sits down rings once, whatever it finds.
+ *
+ * Taking turns.  Neighbours that are bound to one processor (each seat tells) work one
+ * after the other, whatever is rung: none is called before the one in front of it rests,
+ * and the head sleeps until the ring is empty.  It then chooses the window by the length of
+ * its packets, so that all that are in flight stay in the processor's cache.  Where
+ * neighbours may work at once they are called when half of the ring has moved.
  *
  * Crash.  A stage's successor, which holds the lock on its seat, turns the entries from
  * done to taken into drops with reason "restart" and goes on behind them: a packet is
@@ -61,13 +68,16 @@
 #include "frame.h"
 
 #define RING_MAGIC	0x474e5257u	/* "WRNG" */
-#define RING_VERSION	2u
+#define RING_VERSION	3u
 #define RING_STAGES	16u		/* the head included */
 #define RING_ENTRIES	1024u		/* frames of a live segment: bounds what may queue */
 #define RING_ENTRIES_FILE 4096u		/* nobody waits: processors wake each other less */
 #define RING_STRIDE	10176u		/* bytes a buffer: any packet of MTU 9001, with room */
 #define RING_STRIDE_MAX	(1u << 20)
 #define RING_NONCE	16u		/* bytes of a segment's secret */
+#define RING_WARM	(512u << 10)	/* bytes that stay in a processor's own cache */
+#define RING_WARM_MIN	256u		/* in flight: with less, taking turns costs more than it saves */
+#define RING_WARM_MAX	1024u
 
 /**
  * enum ring_state - Of a seat
@@ -98,6 +108,7 @@ struct ring_cursor {
  * @before:	Packets it had sent by stream before its output became the ring
  * @refused:	1 + uid of a reader that was refused because of it; RING_DECLINED: it takes
  *		no ring; 0: neither
+ * @cpu:	1 + the one processor that the stage may run on; 0: on more than one
  */
 struct ring_seat {
 	_Atomic uint32_t state;
@@ -105,7 +116,8 @@ struct ring_seat {
 	_Atomic uint64_t nonce;
 	_Atomic uint64_t before;
 	_Atomic uint64_t refused;
-	uint32_t pad[8];
+	_Atomic uint32_t cpu;
+	uint32_t pad[7];
 };
 
 /**
@@ -163,6 +175,10 @@ struct ring {
  * @held:	Frames of the burst at hand
  * @dead:	Bit i: own[i] had its verdict before we took it
  * @rung:	done when a doorbell was last thought of
+ * @cpu:	As in its seat
+ * @window:	Head: entries that may be in flight
+ * @chosen:	Head: done when @window was chosen
+ * @bytes:	Head: of packets published since then
  * @own:	Private descriptors
  */
 struct ring_pos {
@@ -172,6 +188,10 @@ struct ring_pos {
 	uint64_t seen;
 	uint64_t rung;
 	uint64_t dead;
+	uint64_t chosen;
+	uint64_t bytes;
+	uint32_t window;
+	uint32_t cpu;
 	int held;
 	bool asleep;
 	struct frame own[FRAME_BURST];
@@ -243,7 +263,7 @@ int ring_take(struct ring_pos *p, struct frame **f, int max) __attribute__((nonn
 void ring_put(struct ring_pos *p) __attribute__((nonnull));
 
 /**
- * ring_reserve() - Empty frames for the head to fill
+ * ring_reserve() - Frames for the head to fill: they hold what was in them before
  *
  * Return: how many; 0: the ring is full; -EPROTO
  */
@@ -268,18 +288,27 @@ static inline bool ring_wake_due(const struct ring_pos *p)
 }
 
 /**
- * ring_nudge() - ring_wake(), once so much moved
+ * ring_near() - Is the next stage bound to the processor that we are bound to?
+ */
+static inline bool ring_near(const struct ring_pos *p)
+{
+	return p->cpu && p->k + 1 < RING_STAGES &&
+	       atomic_load_explicit(&p->ring->shm->seat[p->k + 1].cpu, memory_order_relaxed) == p->cpu;
+}
+
+/**
+ * ring_nudge() - ring_wake(), once so much moved, of a stage that can run meanwhile
  */
 static inline void ring_nudge(struct ring_pos *p)
 {
-	if (ring_wake_due(p))
+	if (ring_wake_due(p) && !ring_near(p))
 		ring_wake(p);
 }
 
 /**
  * ring_doze() - About to sleep: say so, and look once more
- * @all:	The head waits until the ring is empty, else until most of it is: a stage that
- *		filled it is not woken for a single frame
+ * @all:	The head waits until the ring is empty; else, unless the next stage is near, until
+ *		most of it is: a stage that filled it is not woken for a single frame
  *
  * Return: false: what it waits for is there, don't sleep
  */

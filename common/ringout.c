@@ -422,6 +422,8 @@ int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
 
 	out->fds = fds;
 	out->nfds = 0;
+	if (out->state == OUT_RING && blocked)
+		ring_wake(out->pos);	/* who is to make room may not have been called yet */
 	if (out->state == OUT_RING && blocked && out->hosting &&
 	    !ring_doze(out->pos, out->ending || out->quit))
 		return -1;

@@ -120,7 +120,7 @@ static void structs(void)
 		     FIELD(frame, marks), FIELD(frame, cookie), FIELD(frame, linktype),
 		     FIELD(frame, encap_linktype), FIELD(frame, encap_len), FIELD(frame, frag_mtu),
 		     FIELD(frame, opt_len), FIELD(frame, both_seq), FIELD(frame, both_ack),
-		     FIELD(frame, dialect), FIELD(frame, pad));
+		     FIELD(frame, dialect), FIELD(frame, pad), FIELD(frame, slot));
 	CHECK_STRUCT(packet, FIELD(packet, l3), FIELD(packet, l4), FIELD(packet, payload),
 		     FIELD(packet, end), FIELD(packet, frag_id), FIELD(packet, flags),
 		     FIELD(packet, frag_off), FIELD(packet, version), FIELD(packet, proto),
@@ -311,7 +311,7 @@ static void ring_structs(void)
 		     FIELD(ring_cursor, asleep), FIELD(ring_cursor, pad));
 	CHECK_STRUCT(ring_seat, FIELD(ring_seat, state), FIELD(ring_seat, gen),
 		     FIELD(ring_seat, nonce), FIELD(ring_seat, before),
-		     FIELD(ring_seat, refused), FIELD(ring_seat, pad));
+		     FIELD(ring_seat, refused), FIELD(ring_seat, cpu), FIELD(ring_seat, pad));
 }
 
 static void ring_numbers(void)

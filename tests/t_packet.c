@@ -257,7 +257,8 @@ static void test_reset(void)
 
 	memset(f, 0xee, FRAME_SHARED);
 	frame_reset(f);
-	OK(!memcmp(f, &fresh, FRAME_SHARED), "a reset frame is a new one");
+	fresh.slot = 0xeeee;
+	OK(!memcmp(f, &fresh, FRAME_SHARED), "a reset frame is a new one where it was");
 	frame_pool_free(pool);
 }
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -22,17 +23,30 @@ static struct ring ring;
 static struct ring_pos pos[4];
 static struct frame *burst[FRAME_BURST];
 
-/* A segment of a head and @stages stages, all of them seated */
-static void begin(unsigned stages)
+/* Whatever this machine has: bound to processor @cpu, or (0) to none */
+static void bind_seat(unsigned k, uint32_t cpu)
 {
-	if (ring_create(&ring, ENTRIES, ROOM))
+	pos[k].cpu = cpu;
+	ring.shm->seat[k].cpu = cpu;
+}
+
+/* A segment of a head and @stages stages, all of them seated */
+static void begin_with(uint32_t entries, uint32_t room, unsigned stages)
+{
+	if (ring_create(&ring, entries, room))
 		abort();
 	for (unsigned k = 0; k <= stages; k++) {
 		if (ring_sit(&pos[k], &ring, k))
 			abort();
+		bind_seat(k, 0);
 		if (k < stages)
 			ring_extend(&pos[k]);
 	}
+}
+
+static void begin(unsigned stages)
+{
+	begin_with(ENTRIES, ROOM, stages);
 }
 
 static void end(void)
@@ -553,6 +567,108 @@ static void test_head_bell(void)
 	end();
 }
 
+static void test_turns(void)
+{
+	cpu_set_t set, all;
+
+	begin(2);
+	bind_seat(1, 8);
+	bind_seat(2, 7);
+	OK(!ring_near(&pos[0]) && !ring_near(&pos[1]), "bound to none, or to different processors");
+	bind_seat(0, 8);
+	OK(ring_near(&pos[0]), "to one");
+	OK(ring_doze(&pos[1], false), "the second sleeps");
+	publish(64, 1);
+	ring_nudge(&pos[0]);
+	OK(!rings(1), "the head works: it is not called yet");
+	bind_seat(0, 0);
+	ring_nudge(&pos[0]);
+	OK(rings(1), "where both may work at once it is");
+	bind_seat(0, 8);
+	OK(ring_doze(&pos[0], false), "the head sleeps");
+	pass(1, 64);
+	pass(2, 63);
+	ring_wake(&pos[2]);
+	OK(!rings(0), "until the ring is empty");
+	pass(2, 1);
+	ring_wake(&pos[2]);
+	OK(rings(0), "as it is now");
+	end();
+
+	sched_getaffinity(0, sizeof(all), &all);
+	CPU_ZERO(&set);
+	CPU_SET((size_t)sched_getcpu(), &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	if (ring_create(&ring, ENTRIES, ROOM) || ring_sit(&pos[0], &ring, 0))
+		abort();
+	OK(pos[0].cpu == 1 + (uint32_t)sched_getcpu() && ring.shm->seat[0].cpu == pos[0].cpu,
+	   "a seat tells where its stage is bound to");
+	sched_setaffinity(0, sizeof(all), &all);
+	end();
+}
+
+/* Fill the ring with packets of @len bytes: how many went in; @top: the highest buffer used */
+static unsigned fill(uint32_t len, unsigned *top)
+{
+	static const uint8_t bytes[9000];
+	unsigned n = 0;
+
+	*top = 0;
+	while (ring_reserve(&pos[0], burst, 1) == 1) {
+		if (!frame_set(burst[0], bytes, len))
+			abort();
+		*top = MAX(*top, (unsigned)burst[0]->slot);
+		ring_publish(&pos[0], 1);
+		n++;
+	}
+	return n;
+}
+
+static void drain(void)
+{
+	int n;
+
+	while ((n = ring_take(&pos[1], burst, FRAME_BURST)) > 0)
+		ring_put(&pos[1]);
+	OK(n == 0 && ring_idle(&ring), "all of it is taken");
+}
+
+static void test_window(void)
+{
+	static const struct { uint32_t len, window; } t[] = {
+		{ 1400, 256 }, { 600, 512 }, { 64, 1024 }, { 1400, 256 }, { 8400, 1024 },
+	};
+	unsigned top;
+
+	begin_with(1024, 9216, 1);
+	OK(fill(1400, &top) == 1024 && top == 1023, "first it is the whole ring");
+	drain();
+	OK(fill(1400, &top) == 1024, "also later, where neighbours may work at once");
+	drain();
+	bind_seat(0, 1);
+	bind_seat(1, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		fill(t[i].len, &top);
+		OK(ring_reserve(&pos[0], burst, 1) == 0, "it is kept while the ring is in use");
+		drain();
+		OK(fill(t[i].len, &top) == t[i].window && top == t[i].window - 1,
+		   "packets of %u bytes: %u in flight, in as many buffers", t[i].len, t[i].window);
+		drain();
+	}
+	end();
+}
+
+/* A neighbour's number of a buffer that is not there */
+static void test_slot(void)
+{
+	begin(1);
+	publish(1, 1);
+	shared(0)->slot = UINT16_MAX;
+	OK(ring_take(&pos[1], burst, 1) == 1 && burst[0]->buf == buffer(ENTRIES - 1),
+	   "stays in the ring");
+	end();
+}
+
 /* The head must not take what the stage that was last is done with */
 static void test_join(void)
 {
@@ -630,6 +746,9 @@ int main(void)
 	test_states();
 	test_stage_bells();
 	test_head_bell();
+	test_turns();
+	test_window();
+	test_slot();
 	test_join();
 	return tap_done();
 }
