@@ -37,7 +37,7 @@
 #include "log.h"
 #include "stream.h"
 
-#define MSG_BYTES	(256u << 10)	/* send a message once it holds so many */
+#define MSG_BYTES	(512u << 10)	/* send a message once it holds so many */
 #define PADDING		(1u << 20)	/* more than a Unix socket and libzmq hold */
 #define PADDING_WAIT_NS	1000000000u
 #define ADDR_MAX	256
