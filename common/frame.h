@@ -272,16 +272,14 @@ static inline enum reason frame_parse(struct frame *f)
 }
 
 /**
- * frame_fetch() - Headers up to the payload, or as many as are usual, are looked at soon
+ * frame_fetch() - Headers and the first bytes behind them are looked at soon
  *
  * For a whole burst before the first of its packets: it then waits for the cache once.
  */
 static inline void frame_fetch(const struct frame *f)
 {
-	const uint8_t *p = frame_data(f);
-
-	__builtin_prefetch(p);
-	__builtin_prefetch(p + (f->pkt.flags & PKT_PARSED ? f->pkt.payload : 64));
+	__builtin_prefetch(frame_data(f));
+	__builtin_prefetch(frame_data(f) + 64);
 }
 
 /**
