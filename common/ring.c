@@ -240,7 +240,23 @@ static uint32_t bound_to(void)
 
 	if (sched_getaffinity(0, sizeof(set), &set) || CPU_COUNT(&set) != 1)
 		return 0;
-	return 1 + (uint32_t)sched_getcpu();
+	for (uint32_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &set))
+			return cpu + 1;
+	return 0;
+}
+
+bool ring_turns(const struct ring_pos *p)
+{
+	const struct ring_shm *shm = p->ring->shm;
+	uint32_t last = atomic_load_explicit(&shm->last, memory_order_relaxed);
+
+	if (!p->cpu || !last || last >= RING_STAGES)
+		return false;
+	for (uint32_t k = 0; k <= last; k++)
+		if (atomic_load_explicit(&shm->seat[k].cpu, memory_order_relaxed) != p->cpu)
+			return false;
+	return true;
 }
 
 int ring_sit(struct ring_pos *p, struct ring *r, unsigned k)
@@ -383,7 +399,7 @@ static bool look_free(struct ring_pos *p)
 		again = atomic_load_explicit(&shm->last, memory_order_acquire);
 	} while (unlikely(again > last));
 	/* It only grows: who makes it flicker does not keep us here */
-	if (unlikely(again < last || p->done - done > p->ring->entries))
+	if (unlikely(again < last || p->done - done > p->window))
 		return false;
 	p->seen = done;
 	return true;
@@ -400,7 +416,7 @@ static void choose_window(struct ring_pos *p)
 	p->chosen = p->done;
 	p->bytes = 0;
 	p->window = p->ring->entries;
-	if (ring_near(p) && RING_WARM_MIN * each <= RING_WARM)
+	if (ring_turns(p) && RING_WARM_MIN * each <= RING_WARM)
 		while (p->window > RING_WARM_MIN &&
 		       (p->window > RING_WARM_MAX || p->window * each > RING_WARM))
 			p->window /= 2;
@@ -499,7 +515,7 @@ void ring_wake(struct ring_pos *p)
 
 bool ring_doze(struct ring_pos *p, bool all)
 {
-	uint32_t wish = p->k ? WANTS_ENTRIES : all || ring_near(p) ? WANTS_ALL : WANTS_MOST;
+	uint32_t wish = p->k ? WANTS_ENTRIES : all || ring_turns(p) ? WANTS_ALL : WANTS_MOST;
 
 	atomic_store_explicit(&cursor(p, p->k)->asleep, wish, memory_order_relaxed);
 	/* Full: our word before the other's cursor; pairs with ring_wake(). */

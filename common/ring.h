@@ -19,8 +19,9 @@
  *
  * Entry i belongs to stage k while done[k] <= i < done[k-1]; the head may write while it
  * is below done[last] + W.  Entry i has buffer i mod W; W, the window, is N or less, and
- * changes only while the ring is empty.  Order, ownership and freeing ARE the cursors: there is no
- * list of free frames, no way back, nothing that can leak.  Each cursor has one writer.
+ * changes only while the ring is empty.  Order, ownership and freeing ARE the cursors:
+ * there is no list of free frames, no way back, nothing that can leak.  Each cursor has
+ * one writer.
  *
  * A burst: taken = done + n, work in place, done += n.  A packet that is dropped stays an
  * entry, with its verdict: later stages skip it, the last one frees it.
@@ -39,11 +40,11 @@
  * the two sees the other.  A doorbell may ring in vain, and a stage that dies between
  * cursor and doorbell leaves a sleeper: who sits down rings once, whatever it finds.
  *
- * Taking turns.  Neighbours that are bound to one processor (each seat tells) work one
+ * Taking turns.  Stages that are all bound to one processor (each seat tells) work one
  * after the other, whatever is rung: none is called before the one in front of it rests,
  * and the head sleeps until the ring is empty.  It then chooses the window by the length of
  * its packets, so that all that are in flight stay in the processor's cache.  Where
- * neighbours may work at once they are called when half of the ring has moved.
+ * stages may work at once they are called when half of the ring has moved.
  *
  * Crash.  A stage's successor, which holds the lock on its seat, turns the entries from
  * done to taken into drops with reason "restart" and goes on behind them: a packet is
@@ -288,26 +289,22 @@ static inline bool ring_wake_due(const struct ring_pos *p)
 }
 
 /**
- * ring_near() - Is the next stage bound to the processor that we are bound to?
+ * ring_turns() - Are all stages of the segment bound to the processor that we are bound to?
  */
-static inline bool ring_near(const struct ring_pos *p)
-{
-	return p->cpu && p->k + 1 < RING_STAGES &&
-	       atomic_load_explicit(&p->ring->shm->seat[p->k + 1].cpu, memory_order_relaxed) == p->cpu;
-}
+bool ring_turns(const struct ring_pos *p) __attribute__((nonnull));
 
 /**
  * ring_nudge() - ring_wake(), once so much moved, of a stage that can run meanwhile
  */
 static inline void ring_nudge(struct ring_pos *p)
 {
-	if (ring_wake_due(p) && !ring_near(p))
+	if (ring_wake_due(p) && !ring_turns(p))
 		ring_wake(p);
 }
 
 /**
  * ring_doze() - About to sleep: say so, and look once more
- * @all:	The head waits until the ring is empty; else, unless the next stage is near, until
+ * @all:	The head waits until the ring is empty; else, unless stages take turns, until
  *		most of it is: a stage that filled it is not woken for a single frame
  *
  * Return: false: what it waits for is there, don't sleep

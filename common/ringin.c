@@ -256,6 +256,7 @@ static int recv_ring(struct ring_in *in, struct frame **f, int max)
 		leave(in);
 		return RX_AGAIN;
 	}
+	ring_wake(&in->pos);	/* we may go on, with what we make or by looking again, and not sleep */
 	return in->stop ? RX_LEFT : RX_AGAIN;
 }
 
@@ -291,6 +292,12 @@ void ring_in_release(struct ring_in *in, int n)
 	}
 	ring_put(&in->pos);
 	ring_nudge(&in->pos);
+}
+
+void ring_in_wake(struct ring_in *in)
+{
+	if (in->state == IN_RING)
+		ring_wake(&in->pos);
 }
 
 void ring_in_stop(struct ring_in *in)

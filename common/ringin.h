@@ -75,6 +75,11 @@ int ring_in_recv(struct ring_in *in, struct frame **f, int max) __attribute__((n
 void ring_in_release(struct ring_in *in, int n) __attribute__((nonnull));
 
 /**
+ * ring_in_wake() - Call whoever waits for what was released already
+ */
+void ring_in_wake(struct ring_in *in) __attribute__((nonnull));
+
+/**
  * ring_in_look() - Once a second, at any time: does another writer starve meanwhile?
  */
 void ring_in_look(struct ring_in *in) __attribute__((nonnull));

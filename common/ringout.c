@@ -402,12 +402,17 @@ void ring_out_fill_done(struct ring_out *out, int n)
 	ring_nudge(out->pos);
 }
 
+void ring_out_wake(struct ring_out *out)
+{
+	if (out->state == OUT_RING)
+		ring_wake(out->pos);
+}
+
 int ring_out_flush(struct ring_out *out)
 {
 	int err;
 
-	if (out->state == OUT_RING)
-		ring_wake(out->pos);
+	ring_out_wake(out);
 	err = tx_flush(out->tx);
 	out->unflushed = err == -EAGAIN;
 	return err;
@@ -422,8 +427,6 @@ int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
 
 	out->fds = fds;
 	out->nfds = 0;
-	if (out->state == OUT_RING && blocked)
-		ring_wake(out->pos);	/* who is to make room may not have been called yet */
 	if (out->state == OUT_RING && blocked && out->hosting &&
 	    !ring_doze(out->pos, out->ending || out->quit))
 		return -1;

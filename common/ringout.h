@@ -112,6 +112,11 @@ void ring_out_fill_done(struct ring_out *out, int n) __attribute__((nonnull));
 int ring_out_send(struct ring_out *out, struct frame **f, int n) __attribute__((nonnull));
 
 /**
+ * ring_out_wake() - Call whoever waits for what is in the ring already
+ */
+void ring_out_wake(struct ring_out *out) __attribute__((nonnull));
+
+/**
  * ring_out_flush() - tx_flush()
  */
 int ring_out_flush(struct ring_out *out) __attribute__((nonnull));

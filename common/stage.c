@@ -409,8 +409,12 @@ static void refuse(struct frame **f, int n, enum reason why)
 static bool wait_for(struct stage *st, struct ring_out *out)
 {
 	struct pollfd fds[STREAM_POLL_MAX + 1];
-	int n = ring_out_poll(out, fds, true);
+	int n;
 
+	for (unsigned t = 0; t < st->ntx; t++)	/* others are not to wait for what is there because we do */
+		ring_out_wake(&st->out[t]);
+	ring_in_wake(&st->in);
+	n = ring_out_poll(out, fds, true);
 	if (n >= 0 && !sleep_on(st, fds, n))
 		return false;
 	if (out->state == OUT_RING || out->state == OUT_MOVING)	/* readers change in mid-burst, too */

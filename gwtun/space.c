@@ -64,7 +64,8 @@ static int nl_errno(int err)
 /* --- device, addresses, routes ------------------------------------------------ */
 
 /* It stays until its namespace goes: the kernel takes thousands of devices of namespaces away
- * at once, but each that goes with its descriptor holds up the process for 18 ms. */
+ * at once, but each that goes with its descriptor holds up the process for 18 ms.  It has an
+ * owner, lest anybody who keeps the namespace attaches to it. */
 static int tun_open(void)
 {
 	struct ifreq ifr = { .ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR };
@@ -74,7 +75,7 @@ static int tun_open(void)
 	if (fd < 0)
 		return -errno;
 	strcpy(ifr.ifr_name, SPACE_DEVICE);
-	if (!ioctl(fd, TUNSETIFF, &ifr) && !ioctl(fd, TUNSETPERSIST, 1) &&
+	if (!ioctl(fd, TUNSETIFF, &ifr) && !ioctl(fd, TUNSETOWNER, 0) && !ioctl(fd, TUNSETPERSIST, 1) &&
 	    (!ioctl(fd, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) ||
 	     !ioctl(fd, TUNSETOFFLOAD, tso)))
 		return fd;

@@ -9,7 +9,7 @@ import signal
 import struct
 import time
 
-from gwtest import Proc, account, accounts, done, generate, ok, path, run, until
+from gwtest import SAN, Proc, account, accounts, done, generate, ok, path, run, until
 
 SMALL = 2000
 small = generate("small.pcapng", SMALL, 200)
@@ -203,6 +203,23 @@ def ipc_chain():
     chain = Chain(["gwcap", "-o", "ipc://a"], *IPC[1:])
     chain.feed(LIVE[START:200000])
     return chain, chain.said(1, "in ring, out ring") and chain.said(2, "in ring, out ring")
+
+
+def test_turns():
+    """Bound to processors: a stage that is not called in time sleeps until its tick, a second later"""
+    big, n = generate("big.pcapng", 40000, 600), 40000
+    cpus = sorted(os.sched_getaffinity(0))
+    for name, where, spin in (("one processor", [0] * 5, []), ("one, spinning", [0] * 5, ["--spin", "500"]),
+                              ("two, changing once", [0, 0, 1, 1, 1], []), ("two, in turn", [0, 1, 0, 1, 0], [])):
+        stages = [["gwcap", "-i", big], ["gwdecap", *spin], ["gwtee", *spin], ["gwmangle", *spin],
+                  ["gwinject", *spin, "-o", path("t.pcapng")]]
+        line = " | ".join("taskset -c %d %s" % (cpus[at % len(cpus)], " ".join(s + ["-q"]))
+                          for at, s in zip(where, stages))
+        start = time.monotonic()
+        status, _, err = run("sh", "-c", line, seconds=60)
+        took = time.monotonic() - start
+        ok(status == 0 and order_of(path("t.pcapng")) == list(range(1, n + 1)), "%s: every packet, in order" % name, err)
+        ok(took < (60 if SAN else 5), "... and no stage waits for its tick", took)
 
 
 def test_leave():

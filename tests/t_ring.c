@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -574,9 +575,11 @@ static void test_turns(void)
 	begin(2);
 	bind_seat(1, 8);
 	bind_seat(2, 7);
-	OK(!ring_near(&pos[0]) && !ring_near(&pos[1]), "bound to none, or to different processors");
+	OK(!ring_turns(&pos[0]) && !ring_turns(&pos[1]), "bound to none, or to different processors");
 	bind_seat(0, 8);
-	OK(ring_near(&pos[0]), "to one");
+	OK(!ring_turns(&pos[0]) && !ring_turns(&pos[1]), "the first two to one, the third elsewhere");
+	bind_seat(2, 8);
+	OK(ring_turns(&pos[0]) && ring_turns(&pos[1]) && ring_turns(&pos[2]), "all to one");
 	OK(ring_doze(&pos[1], false), "the second sleeps");
 	publish(64, 1);
 	ring_nudge(&pos[0]);
@@ -607,7 +610,13 @@ static void test_turns(void)
 	end();
 }
 
-/* Fill the ring with packets of @len bytes: how many went in; @top: the highest buffer used */
+/* Whose buffers are in flight: a bit a slot */
+static bool in_use[1024];
+
+/*
+ * Fill the ring with packets of @len bytes: how many went in; @top: the highest buffer used,
+ * UINT_MAX if one was used that still was in flight
+ */
 static unsigned fill(uint32_t len, unsigned *top)
 {
 	static const uint8_t bytes[9000];
@@ -617,20 +626,27 @@ static unsigned fill(uint32_t len, unsigned *top)
 	while (ring_reserve(&pos[0], burst, 1) == 1) {
 		if (!frame_set(burst[0], bytes, len))
 			abort();
-		*top = MAX(*top, (unsigned)burst[0]->slot);
+		*top = MAX(*top, in_use[burst[0]->slot] ? UINT_MAX : (unsigned)burst[0]->slot);
+		in_use[burst[0]->slot] = true;
 		ring_publish(&pos[0], 1);
 		n++;
 	}
 	return n;
 }
 
-static void drain(void)
+/* Up to @most of them are done with */
+static unsigned drain(unsigned most)
 {
+	unsigned done = 0;
 	int n;
 
-	while ((n = ring_take(&pos[1], burst, FRAME_BURST)) > 0)
+	while (done < most && (n = ring_take(&pos[1], burst, (int)MIN(most - done, FRAME_BURST))) > 0) {
+		for (int i = 0; i < n; i++)
+			in_use[burst[i]->slot] = false;
 		ring_put(&pos[1]);
-	OK(n == 0 && ring_idle(&ring), "all of it is taken");
+		done += (unsigned)n;
+	}
+	return done;
 }
 
 static void test_window(void)
@@ -638,23 +654,29 @@ static void test_window(void)
 	static const struct { uint32_t len, window; } t[] = {
 		{ 1400, 256 }, { 600, 512 }, { 64, 1024 }, { 1400, 256 }, { 8400, 1024 },
 	};
-	unsigned top;
+	unsigned top, n;
 
 	begin_with(1024, 9216, 1);
 	OK(fill(1400, &top) == 1024 && top == 1023, "first it is the whole ring");
-	drain();
-	OK(fill(1400, &top) == 1024, "also later, where neighbours may work at once");
-	drain();
+	drain(UINT_MAX);
+	OK(fill(1400, &top) == 1024, "also later, where stages may work at once");
+	drain(UINT_MAX);
 	bind_seat(0, 1);
 	bind_seat(1, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
-		fill(t[i].len, &top);
-		OK(ring_reserve(&pos[0], burst, 1) == 0, "it is kept while the ring is in use");
-		drain();
+		n = fill(t[i].len, &top);
+		OK(drain(n / 2) == n / 2 && fill(t[i].len, &top) == n / 2 && top < n,
+		   "it is kept while the ring is in use, and no buffer used twice");
+		OK(drain(UINT_MAX) == n && ring_idle(&ring), "all of it is taken");
 		OK(fill(t[i].len, &top) == t[i].window && top == t[i].window - 1,
 		   "packets of %u bytes: %u in flight, in as many buffers", t[i].len, t[i].window);
-		drain();
+		drain(UINT_MAX);
 	}
+	fill(1400, &top);
+	drain(UINT_MAX);
+	fill(1400, &top);
+	ring.shm->cursor[1].done -= 600;
+	OK(ring_reserve(&pos[0], burst, 1) == -EPROTO, "a cursor that went back beyond it lies");
 	end();
 }
 
