@@ -163,6 +163,11 @@ static bool fill(struct h1 *h, struct lane *l, bool client)
 	ssize_t n;
 
 	if (l->eof || h->over) {
+		l->want_in = l->full = 0;
+		return false;
+	}
+	/* At the end what comes is thrown away */
+	if (!h->closing && !l->dead && !lane_takes(l, l->from, h->now_ns)) {
 		l->want_in = 0;
 		return false;
 	}
@@ -281,8 +286,8 @@ static enum relay_state h1_step(struct relay *r, uint64_t now_ns)
 	}
 	if (h->over)
 		return h->over;
-	r->want_client = h->up.want_in | h->down.want_out;
-	r->want_server = h->down.want_in | h->up.want_out;
+	r->want_client = h->up.want_in | h->down.want_out | h->down.full;
+	r->want_server = h->down.want_in | h->up.want_out | h->up.full;
 	r->deadline_ns = again ? now_ns : deadline(h);
 	return RELAY_WAIT;
 }

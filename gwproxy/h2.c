@@ -67,6 +67,17 @@ static void run_todo(struct h2 *h)
 		}
 }
 
+static void grant(struct h2 *h)
+{
+	for (struct h2_stream *s = h->streams; s; s = s->next) {
+		if (h->wider_up)
+			h2_half_grant(s, true);
+		if (h->wider_down)
+			h2_half_grant(s, false);
+	}
+	h->wider_up = h->wider_down = false;
+}
+
 /* Bodies are held back by their windows; this is for all else that asks for answers */
 static bool queued(const struct h2 *h, bool client)
 {
@@ -76,15 +87,19 @@ static bool queued(const struct h2 *h, bool client)
 
 static bool take(struct h2 *h, bool client)
 {
+	struct lane *on = client ? &h->to_server : &h->to_client;
 	struct leg *l = client ? h->r.client : h->r.server;
 	short *want = client ? &h->want_client_in : &h->want_server_in;
 	nghttp2_session *session = client ? h->cs : h->ss;
 	ssize_t n, used;
 
-	*want = 0;
+	*want = on->full = 0;
 	if ((client ? h->client_eof : h->server_eof) || h->over || queued(h, client))
 		return false;
-	n = leg_read(l, in, sizeof(in));
+	if (!(client && h->server_eof) && !lane_takes(on, l, h->now_ns))
+		return false;
+	n = leg_read(l, in, on->fast ? sizeof(in) : LANE_ROOM);
+	on->bulk = n >= (ssize_t)LANE_BULK;
 	if (n == -EAGAIN) {
 		*want = l->wants;
 		return false;
@@ -107,6 +122,8 @@ static bool take(struct h2 *h, bool client)
 	used = nghttp2_session_mem_recv(session, in, (size_t)n);
 	if (h->todo)
 		run_todo(h);
+	if (h->wider_up || h->wider_down)
+		grant(h);
 	if (used == n)
 		return true;
 	if (used == NGHTTP2_ERR_NOMEM)
@@ -214,6 +231,8 @@ static void time_out(struct h2 *h)
 		h->over = RELAY_DONE;
 	else if (h->nstreams)
 		scan(h);
+	else if (lane_waiting(&h->to_client))	/* nor is it idle */
+		reset(h, "timeout");
 	else
 		finish(h, "idle", NGHTTP2_NO_ERROR);
 }
@@ -257,8 +276,8 @@ static enum relay_state h2_step(struct relay *r, uint64_t now_ns)
 	}
 	if (h->over)
 		return h->over;
-	r->want_client = h->want_client_in | h->to_client.want_out;
-	r->want_server = h->want_server_in | h->to_server.want_out;
+	r->want_client = h->want_client_in | h->to_client.want_out | h->to_client.full;
+	r->want_server = h->want_server_in | h->to_server.want_out | h->to_server.full;
 	r->deadline_ns = again ? now_ns : deadline(h);
 	return RELAY_WAIT;
 }

@@ -9,10 +9,13 @@
  * header compression are each connection's own; requests, responses, trailers, RST_STREAM and GOAWAY
  * are passed on.  Push is refused.
  *
- * A direction of a stream (struct h2_half) holds what came and did not go on yet.  Its window
- * opens only for what went on, so a reader that is slow stops the one who writes,
- * and no more than a window is held.  The connection's window opens at once, so that a slow
+ * A direction of a stream (struct h2_half) holds what came and did not go on yet.  Who writes
+ * may write what its reader's window takes (h2_half_grant()), but H2_AHEAD at least, so that there
+ * is something to send when the reader has more room.  The connection's window opens at once, so that a slow
  * stream does not stop the others, unless all of them hold more than H2_HELD.
+ *
+ * While a socket takes nothing no stream can go on there: then nothing more is read from the
+ * other side, whatever the windows (lane_takes()).
  *
  * Callbacks of nghttp2 only note what came; h2_stream_run() then does all that can be done for
  * the stream, in order: request head, its body, response head, its body.  It stops where a hook
@@ -29,8 +32,8 @@
 
 #define H2_STREAMS	100u		/* at once */
 #define H2_WINDOW	65535u		/* of a stream, at first */
-#define H2_WINDOW_BIG	RELAY_HELD	/* ... that has moved H2_FAST bytes */
-#define H2_FAST		(16u * H2_WINDOW)
+#define H2_WINDOW_BIG	RELAY_HELD	/* ... whose reader takes as much */
+#define H2_AHEAD	4096u		/* ... whose reader takes nothing now */
 #define H2_INTERIM_MAX	MESSAGE_HEAD_MAX	/* of interim responses to one request */
 #define H2_HELD		(1u << 20)	/* of all streams of a connection */
 
@@ -49,7 +52,6 @@ struct h2_buf {
  * @owed:	Bytes that came and whose window is not open again; @owed_conn: the connection's
  * @moved:	Bytes that came
  * @in_end:	END_STREAM came; @out_end: nothing more comes into @out
- * @wide:	The window is H2_WINDOW_BIG
  * @idle:	nghttp2 has nothing to send: it is to be told when there is
  * @trailers:	NULL: none; freed with the half
  */
@@ -57,7 +59,7 @@ struct h2_half {
 	struct h2_buf pre, out;
 	size_t owed, owed_conn;
 	uint64_t moved;
-	bool in_end, out_end, edit, wide, idle;
+	bool in_end, out_end, edit, idle;
 	struct message *trailers;
 };
 
@@ -108,6 +110,7 @@ struct h2_stream {
  * @scan_ns:	When the first stream's time may be over
  * @cheap, @cheap_ns:	Frames that cost us more than the client: a budget that fills with time
  * @resumed:	Some stream was decided; @todo: some has data that it was not run for
+ * @wider_up, @wider_down:	The window of all streams toward server, client has opened
  */
 struct h2 {
 	struct relay r;
@@ -120,7 +123,7 @@ struct h2 {
 	size_t held;
 	uint64_t now_ns, moved_ns, scan_ns, cheap_ns, end_ns;
 	unsigned cheap;
-	bool client_eof, server_eof, goaway, resumed, todo, ending;
+	bool client_eof, server_eof, goaway, resumed, todo, wider_up, wider_down, ending;
 	enum relay_state over;
 };
 
@@ -141,6 +144,7 @@ void h2_half_free(struct h2_stream *s, bool up);
 int h2_half_came(struct h2_stream *s, bool up, const uint8_t *data, size_t len);
 int h2_trailers_begin(struct h2_stream *s, bool up);
 void h2_half_open(struct h2_stream *s, bool up, size_t n);
+void h2_half_grant(struct h2_stream *s, bool up);	/* the reader's window may have opened */
 void h2_half_wake(struct h2_stream *s, bool up);
 nghttp2_data_provider h2_half_provider(struct h2_stream *s, bool up);
 int h2_half_send(struct h2 *h, bool up, struct h2_stream *s, const uint8_t *head, size_t len,
@@ -152,6 +156,9 @@ int h2_submit_response(struct h2_stream *s, struct message *m, bool interim);
 int h2_submit_trailers(struct h2_stream *s, bool up);
 const char *h2_check_request(struct h2_stream *s);
 int h2_field(struct h2_stream *s, struct text name, struct text value, bool sensitive);
+
+/* h2mem.c */
+nghttp2_mem *h2_mem(void);
 
 /* h2session.c */
 int h2_sessions_new(struct h2 *h);

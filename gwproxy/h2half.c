@@ -3,16 +3,21 @@
  * h2half.c - Bodies of HTTP/2: held until the other side takes them
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "h2_int.h"
 
+#define FRAME_HEAD	9u
+
 /* A buffer lasts as long as there is something in it. */
 int h2_buf_add(struct h2_buf *b, const void *data, size_t len)
 {
-	size_t left = b->end - b->off, room = b->room ? b->room : LANE_ROOM;
+	size_t left = b->end - b->off, room = b->room;
 	uint8_t *now;
 
+	if (!room)
+		room = len > LANE_ROOM / 2 ? LANE_ROOM : LANE_ROOM / 4;
 	if (b->room - b->end < len) {
 		while (room < left + len)
 			room *= 2;
@@ -34,6 +39,19 @@ int h2_buf_add(struct h2_buf *b, const void *data, size_t len)
 		memcpy(b->p + b->end, data, len);
 	b->end += len;
 	return 0;
+}
+
+/* What is going to wait needs no room to grow; without memory it stays where it is */
+static void buf_trim(struct h2_buf *b)
+{
+	size_t left = b->end - b->off;
+	uint8_t *now = left && b->room > left ? malloc(left) : NULL;
+
+	if (!now)
+		return;
+	memcpy(now, b->p + b->off, left);
+	lane_give(b->p, b->room);
+	*b = (struct h2_buf){ .p = now, .room = left, .end = left };
 }
 
 void h2_buf_drop(struct h2_buf *b, size_t n)
@@ -61,7 +79,7 @@ static int32_t source_id(const struct h2_stream *s, bool up)
 	return up ? s->client_id : s->server_id;
 }
 
-/* @n bytes went on: whoever writes may write as many more. */
+/* @n bytes went on; what may come for them is up to h2_half_grant(). */
 void h2_half_open(struct h2_stream *s, bool up, size_t n)
 {
 	struct h2_half *f = half_of(s, up);
@@ -76,14 +94,39 @@ void h2_half_open(struct h2_stream *s, bool up, size_t n)
 	f->owed_conn -= conn;
 	if (conn)
 		nghttp2_session_consume_connection(from, conn);
-	if (!n || !(up ? s->client_open : s->server_open))
+}
+
+/* What this direction's reader takes now */
+static int32_t window(struct h2_stream *s, bool up)
+{
+	nghttp2_session *to = up ? s->h->ss : s->h->cs;
+	int32_t all = nghttp2_session_get_remote_window_size(to), one;
+
+	if (!(up ? s->server_open : s->client_open))
+		return 0;
+	one = nghttp2_session_get_stream_remote_window_size(to, up ? s->server_id : s->client_id);
+	return one < all ? one : all;
+}
+
+void h2_half_grant(struct h2_stream *s, bool up)
+{
+	struct h2_half *f = half_of(s, up);
+	int32_t most = window(s, up), has;
+
+	if (most <= 0)
+		buf_trim(&f->out);
+	/* Short bodies need no more than they have */
+	if (!(up ? s->client_open : s->server_open) || f->in_end || f->moved < H2_WINDOW / 2)
 		return;
-	nghttp2_session_consume_stream(from, source_id(s, up), n);
-	if (!f->wide && !f->owed && f->moved >= H2_FAST) {
-		f->wide = true;
-		nghttp2_session_set_local_window_size(from, NGHTTP2_FLAG_NONE, source_id(s, up),
-						      H2_WINDOW_BIG);
-	}
+	if (most < (int32_t)H2_AHEAD)
+		most = H2_AHEAD;
+	if (most > (int32_t)H2_WINDOW_BIG)
+		most = H2_WINDOW_BIG;
+	has = nghttp2_session_get_stream_local_window_size(source(s, up), source_id(s, up)) +
+	      (int32_t)f->owed;
+	if (has <= most / 2)
+		nghttp2_submit_window_update(source(s, up), NGHTTP2_FLAG_NONE, source_id(s, up),
+					     most - has);
 }
 
 void h2_half_free(struct h2_stream *s, bool up)
@@ -139,9 +182,13 @@ void h2_half_wake(struct h2_stream *s, bool up)
 
 static ssize_t read_half(struct h2_stream *s, bool up, size_t len, uint32_t *flags)
 {
+	const struct lane *l = up ? &s->h->to_server : &s->h->to_client;
 	struct h2_half *f = half_of(s, up);
 	size_t n = f->out.end - f->out.off;
 
+	/* While its reader is slow one frame is enough */
+	if (lane_waiting(l) >= (l->fast && !l->want_out ? LANE_OUT_MAX : LANE_ROOM / 2))
+		return NGHTTP2_ERR_PAUSE;
 	if (!n && !f->out_end) {
 		f->idle = true;
 		return NGHTTP2_ERR_DEFERRED;
@@ -182,20 +229,17 @@ int h2_half_send(struct h2 *h, bool up, struct h2_stream *s, const uint8_t *head
 	struct h2_half *f = half_of(s, up);
 	uint8_t *to;
 
-	/* While its reader is slow one frame is enough */
-	if (lane_waiting(l) >= (l->want_out ? LANE_ROOM : LANE_OUT_MAX))
-		return NGHTTP2_ERR_WOULDBLOCK;
-	if (!(to = lane_room(l, 9 + pad + len)))
+	if (!(to = lane_room(l, FRAME_HEAD + pad + len)))
 		return NGHTTP2_ERR_CALLBACK_FAILURE;
-	memcpy(to, head, 9);
-	to += 9;
+	memcpy(to, head, FRAME_HEAD);
+	to += FRAME_HEAD;
 	if (pad)
 		*to++ = (uint8_t)(pad - 1);
 	if (len)
 		memcpy(to, f->out.p + f->out.off, len);
 	if (pad)
 		memset(to + len, 0, pad - 1);
-	lane_made(l, 9 + pad + len);
+	lane_made(l, FRAME_HEAD + pad + len);
 	if (len)
 		h2_buf_drop(&f->out, len);
 	s->moved_ns = h->now_ns;

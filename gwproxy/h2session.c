@@ -155,6 +155,18 @@ static void goaway_came(struct h2 *h, nghttp2_session *session, const nghttp2_go
 			      g->error_code, g->opaque_data, g->opaque_data_len);
 }
 
+/* One side takes more: so may be sent by the other */
+static void window_came(struct h2 *h, nghttp2_session *session, int32_t id)
+{
+	bool up = session == h->ss;
+	struct h2_stream *s = id ? find(session, id) : NULL;
+
+	if (s)
+		h2_half_grant(s, up);
+	else if (!id)
+		*(up ? &h->wider_up : &h->wider_down) = true;
+}
+
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
 	struct h2 *h = user;
@@ -180,7 +192,12 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
 	case NGHTTP2_GOAWAY:
 		goaway_came(h, session, &frame->goaway);
 		return 0;
+	case NGHTTP2_WINDOW_UPDATE:
+		window_came(h, session, frame->hd.stream_id);
+		return 0;
 	case NGHTTP2_SETTINGS:
+		window_came(h, session, 0);
+		return frame->hd.flags & NGHTTP2_FLAG_ACK ? 0 : flood(h, session);
 	case NGHTTP2_PING:
 		return frame->hd.flags & NGHTTP2_FLAG_ACK ? 0 : flood(h, session);
 	case NGHTTP2_RST_STREAM:
@@ -227,11 +244,15 @@ static int on_stream_close(nghttp2_session *session, int32_t id, uint32_t code, 
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
+	bool data = frame->hd.type == NGHTTP2_DATA;
 	struct h2 *h = user;
 	struct h2_stream *s;
 
-	if (session == h->cs && (frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS) &&
-	    (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) && (s = find(session, frame->hd.stream_id)))
+	if ((!data && frame->hd.type != NGHTTP2_HEADERS) || !(s = find(session, frame->hd.stream_id)))
+		return 0;
+	if (data)	/* only now the window is less by it */
+		h2_half_grant(s, session == h->ss);
+	if (session == h->cs && frame->hd.flags & NGHTTP2_FLAG_END_STREAM)
 		h2_stream_sent_all(s);
 	return 0;
 }
@@ -287,8 +308,8 @@ int h2_sessions_new(struct h2 *h)
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, prepare);
-	if (!calls || nghttp2_session_server_new2(&h->cs, calls, h, options) ||
-	    nghttp2_session_client_new2(&h->ss, calls, h, options))
+	if (!calls || nghttp2_session_server_new3(&h->cs, calls, h, options, h2_mem()) ||
+	    nghttp2_session_client_new3(&h->ss, calls, h, options, h2_mem()))
 		return -ENOMEM;
 	if (nghttp2_submit_settings(h->cs, NGHTTP2_FLAG_NONE, to_client, 4) ||
 	    nghttp2_submit_settings(h->ss, NGHTTP2_FLAG_NONE, to_server, 3) ||

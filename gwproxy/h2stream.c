@@ -362,8 +362,10 @@ static bool run_body(struct h2_stream *s, bool up)
 	}
 	h2_buf_drop(&f->pre, f->pre.end - f->pre.off);
 	f->out_end = s->piece.last;
-	if (!f->out.p)	/* nothing of it is left to send */
+	if (!f->out.p) {	/* nothing of it is left to send */
 		h2_half_open(s, up, f->owed);
+		h2_half_grant(s, up);
+	}
 	h2_half_wake(s, up);
 	return !f->out_end;
 }

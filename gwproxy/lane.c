@@ -75,6 +75,35 @@ static bool make_room(struct lane *l)
 	return true;
 }
 
+static bool is_full(struct lane *l)
+{
+	if (l->want_out)
+		return true;
+	if (l->unasked <= (l->fast ? LANE_OUT_MAX : LANE_BULK))
+		return false;
+	if (!leg_takes(l->to))
+		l->full = l->to->wants;
+	else
+		l->unasked = 0;
+	return l->full;
+}
+
+bool lane_takes(struct lane *l, struct leg *from, uint64_t now_ns)
+{
+	l->full = 0;
+	if (is_full(l)) {
+		if (!l->stuck_ns)
+			l->stuck_ns = now_ns;
+		return false;
+	}
+	if (l->stuck_ns && now_ns - l->stuck_ns > LANE_SLOW_NS)
+		l->moved = 0;
+	l->stuck_ns = 0;
+	l->fast = l->moved > LANE_FAST;
+	leg_read_ahead(from, l->fast || !l->bulk);
+	return true;
+}
+
 ssize_t lane_fill(struct lane *l)
 {
 	ssize_t n;
@@ -89,6 +118,7 @@ ssize_t lane_fill(struct lane *l)
 	if (l->end == l->room)
 		return -ENOBUFS;
 	n = leg_read(l->from, l->in + l->end, l->room - l->end);
+	l->bulk = n >= (ssize_t)LANE_BULK;
 	if (n > 0) {
 		l->end += (size_t)n;
 		l->bytes += (size_t)n;
@@ -254,6 +284,8 @@ ssize_t lane_flush(struct lane *l, size_t *done)
 			return n;
 		}
 		sent(l, (size_t)n);
+		l->moved += (size_t)n;
+		l->unasked += (size_t)n;
 		*done += (size_t)n;
 	}
 	n = l->dead ? 0 : flush_shut(l);

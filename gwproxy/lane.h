@@ -7,6 +7,10 @@
  * engine makes itself lies in a second buffer, and goes out first: lane_put() moves what
  * was to go on before it there.  Buffers are taken when there is something to hold, and given
  * back when there is not: a connection that waits has none.
+ *
+ * So that one whose reader stops has none, either, lane_takes() asks the kernel before more is read.
+ * While a reader is not known to be quick it does so at each full record, and the library below reads
+ * no further than that record's end.
  */
 #ifndef GW_LANE_H
 #define GW_LANE_H
@@ -20,6 +24,9 @@
 
 #define LANE_ROOM	16384u	/* one TLS record */
 #define LANE_OUT_MAX	65536u	/* with so much to go out no more is read */
+#define LANE_BULK	8192u	/* who sends so many at once has more */
+#define LANE_FAST	(1u << 20)	/* who took so many bytes is quick ... */
+#define LANE_SLOW_NS	500000000u	/* ... until it takes nothing for so long */
 
 /**
  * struct lane - One direction
@@ -29,6 +36,10 @@
  * @dead:	@to takes nothing any more: what is for it is thrown away
  * @shut:	Shut @to when all is out; @shut_done: it is
  * @want_in, @want_out:	What the last -EAGAIN waits for, or 0
+ * @full:	POLLOUT: as @want_out, for lane_takes()
+ * @fast:	@to was quick so far: @moved bytes since it was slow, @unasked since the kernel was asked
+ * @bulk:	The last read brought LANE_BULK bytes or more
+ * @stuck_ns:	Since when @to takes nothing; 0: it does
  * @bytes:	Read
  */
 struct lane {
@@ -36,8 +47,10 @@ struct lane {
 	uint8_t *in, *out;
 	size_t room, sent, pass, end;
 	size_t out_room, out_sent, out_end;
-	bool eof, dead, shut, shut_done;
-	short want_in, want_out;
+	bool eof, dead, shut, shut_done, fast, bulk;
+	short want_in, want_out, full;
+	size_t moved, unasked;
+	uint64_t stuck_ns;
 	uint64_t bytes;
 };
 
@@ -69,6 +82,12 @@ static inline void lane_pass(struct lane *l, size_t n)
 uint8_t *lane_take(size_t room);
 void lane_give(uint8_t *buf, size_t room);
 void lane_spare_close(void);	/* at the end of a thread */
+
+/**
+ * lane_takes() - May more be read for it?
+ * @from:	Where
+ */
+bool lane_takes(struct lane *l, struct leg *from, uint64_t now_ns);
 
 /**
  * lane_fill() - Read what there is room for, at most once

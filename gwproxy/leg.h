@@ -20,6 +20,8 @@ struct leg_ops {
 	ssize_t (*writev)(struct leg *l, const struct iovec *iov, int n);
 	int (*shut)(struct leg *l);
 	void (*close)(struct leg *l, bool reset);
+	bool (*takes)(struct leg *l);			/* NULL: it always does */
+	void (*read_ahead)(struct leg *l, bool on);	/* NULL: it never does */
 };
 
 /**
@@ -79,6 +81,25 @@ static inline int leg_shut_as(struct leg *l, const struct leg *from)
 {
 	l->quiet |= from && from->cut;
 	return leg_shut(l);
+}
+
+/**
+ * leg_takes() - Would 16 KB that are written now go to the kernel?
+ *
+ * If not, @wants and @ready are as after -EAGAIN: but nothing waits in our own memory.
+ */
+static inline bool leg_takes(struct leg *l)
+{
+	return !l->ops->takes || l->ops->takes(l);
+}
+
+/**
+ * leg_read_ahead() - May a library read more than was asked for, and keep it?  That saves time
+ */
+static inline void leg_read_ahead(struct leg *l, bool on)
+{
+	if (l->ops->read_ahead)
+		l->ops->read_ahead(l, on);
 }
 
 /**

@@ -62,7 +62,19 @@ static void sock_close(struct leg *l, bool reset)
 	free(l);
 }
 
-static const struct leg_ops sock_ops = { sock_read, sock_writev, sock_shut, sock_close };
+/* TCP_NOTSENT_LOWAT lets poll(2) say so when half of what the kernel would take is there (connect.c) */
+bool leg_sock_takes(struct leg *l)
+{
+	struct pollfd p = { .fd = l->fd, .events = POLLOUT };
+
+	if (poll(&p, 1, 0))	/* errors, too, are for who writes */
+		return true;
+	blocked(l, POLLOUT);
+	return false;
+}
+
+static const struct leg_ops sock_ops = { sock_read, sock_writev, sock_shut, sock_close,
+					 leg_sock_takes, NULL };
 
 struct leg *leg_sock_new(int fd)
 {

@@ -174,7 +174,13 @@ static void tls_close_leg(struct leg *l, bool reset)
 	free(t);
 }
 
-static const struct leg_ops tls_ops = { tls_read, tls_writev, tls_shut, tls_close_leg };
+static void tls_read_ahead(struct leg *l, bool on)
+{
+	SSL_set_read_ahead(((struct tls_leg *)l)->ssl, on);
+}
+
+static const struct leg_ops tls_ops = { tls_read, tls_writev, tls_shut, tls_close_leg, leg_sock_takes,
+					tls_read_ahead };
 
 struct leg *leg_tls_new(SSL *s, struct leg *sock)
 {

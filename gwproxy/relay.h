@@ -96,5 +96,6 @@ struct relay *h1_relay_new(struct leg *client, struct leg *server, struct conn_f
 			   const struct hooks *h, const struct relay_times *t);
 struct relay *h2_relay_new(struct leg *client, struct leg *server, struct conn_facts *c,
 			   const struct hooks *h, const struct relay_times *t);
+void h2_mem_close(void);	/* at the end of a thread */
 
 #endif /* GW_RELAY_H */

@@ -100,6 +100,7 @@ void worker_run(struct worker *w)
 	loop_drain(w->loop);
 	splice_pool_close();
 	lane_spare_close();
+	h2_mem_close();
 }
 
 static void *run(void *arg)
