@@ -11,7 +11,8 @@
 #include "wire.h"
 
 #define POOL_MAX	64u
-#define BUFFER		65536u
+#define PIPE_ROOM	262144u		/* as packets lie in it, each in pages of its own */
+#define HELD_MAX	65536u		/* bytes in a pipe or buffer */
 #define STEP_MAX	(4u * RELAY_HELD)	/* bytes, then others have their turn */
 
 /* Pipes that wait for work */
@@ -20,12 +21,18 @@ static _Thread_local struct pool {
 	unsigned n;
 } pool;
 
+/*
+ * A slow reader is to hold no more than 256 KB of its stream: 128 that the kernel received (--receive-buffer),
+ * and 128 here and not yet sent.  So nothing is read for a socket that has 64 KB to send.
+ */
+
 /**
  * struct way - One direction
  * @pipe:	[0] -1: none
  * @buf, @off:	Instead of a pipe; NULL: none
  * @held:	Bytes in pipe or buffer
  * @full:	The pipe took no more, whatever its bytes: read again when it is empty
+ * @unasked:	Bytes that went on since @to was asked whether it takes more
  * @end:	@from has ended; @shut: @to was told
  */
 struct way {
@@ -33,7 +40,7 @@ struct way {
 	uint64_t *bytes;
 	int pipe[2];
 	uint8_t *buf;
-	size_t off, held;
+	size_t off, held, unasked;
 	bool full, end, shut;
 };
 
@@ -57,7 +64,7 @@ static bool pipe_take(int p[2])
 		p[0] = -1;
 		return false;
 	}
-	fcntl(p[1], F_SETPIPE_SZ, RELAY_HELD);	/* smaller does as well */
+	fcntl(p[1], F_SETPIPE_SZ, PIPE_ROOM);	/* smaller does as well */
 	return true;
 }
 
@@ -89,7 +96,7 @@ void splice_pool_close(void)
 
 static ssize_t fill_pipe(struct way *w)
 {
-	ssize_t n = splice(w->from->fd, NULL, w->pipe[1], NULL, RELAY_HELD - w->held,
+	ssize_t n = splice(w->from->fd, NULL, w->pipe[1], NULL, HELD_MAX - w->held,
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (n >= 0)
@@ -117,10 +124,10 @@ static ssize_t drain_pipe(struct way *w)
 
 static ssize_t fill_buffer(struct way *w)
 {
-	w->full = w->off + w->held == BUFFER;
+	w->full = w->off + w->held == HELD_MAX;
 	if (w->full)
 		return -EAGAIN;
-	return leg_read(w->from, w->buf + w->off + w->held, BUFFER - w->off - w->held);
+	return leg_read(w->from, w->buf + w->off + w->held, HELD_MAX - w->off - w->held);
 }
 
 static ssize_t drain_buffer(struct way *w)
@@ -138,7 +145,7 @@ static bool way_open(const struct tcp *t, struct way *w)
 {
 	if (w->pipe[0] >= 0 || w->buf || (t->splice && pipe_take(w->pipe)))
 		return true;
-	w->buf = malloc(BUFFER);
+	w->buf = malloc(HELD_MAX);
 	return w->buf != NULL;
 }
 
@@ -151,11 +158,21 @@ static void way_close(struct way *w)
 	w->full = false;
 }
 
-/* What poll would say of @from, or bytes that wait in the library */
-static bool readable(const struct way *w)
+/* Is there room for more, here and in @to? */
+static bool open_to(const struct way *w)
 {
-	return !w->end && !w->full && w->held < RELAY_HELD &&
-	       (w->from->ready & POLLIN || w->from->pending);
+	return !w->end && !w->full && w->held < HELD_MAX && w->to->ready & POLLOUT;
+}
+
+/* What poll would say of @from, or bytes that wait in the library */
+static bool readable(struct way *w)
+{
+	if (!open_to(w) || !(w->from->ready & POLLIN || w->from->pending))
+		return false;
+	if (w->unasked < HELD_MAX)
+		return true;
+	w->unasked = 0;
+	return leg_takes(w->to);
 }
 
 /* Return: bytes or 1 for the end, 0: nothing to be done now, -errno */
@@ -189,6 +206,7 @@ static ssize_t way_drain(struct way *w)
 	if (n < 0)
 		return n;
 	w->held -= (size_t)n;
+	w->unasked += (size_t)n;
 	*w->bytes += (size_t)n;
 	w->full = false;
 	return n;
@@ -242,12 +260,16 @@ static ssize_t way_move(struct tcp *t, struct way *w, enum relay_state *state)
 	return in + out;
 }
 
+/* Something is to be told to @to, or nothing is read until it takes more */
+static bool waits_for(const struct way *w)
+{
+	return w->held || (w->end ? !w->shut : !(w->to->ready & POLLOUT));
+}
+
 static void set_wants(struct tcp *t)
 {
-	bool in_up = !t->up.end && !t->up.full && t->up.held < RELAY_HELD;
-	bool in_down = !t->down.end && !t->down.full && t->down.held < RELAY_HELD;
-	bool out_up = t->up.held || (t->up.end && !t->up.shut);
-	bool out_down = t->down.held || (t->down.end && !t->down.shut);
+	bool in_up = open_to(&t->up), in_down = open_to(&t->down);
+	bool out_up = waits_for(&t->up), out_down = waits_for(&t->down);
 
 	t->r.want_client = (short)((in_up ? POLLIN : 0) | (out_down ? POLLOUT : 0));
 	t->r.want_server = (short)((in_down ? POLLIN : 0) | (out_up ? POLLOUT : 0));

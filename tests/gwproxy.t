@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """gwproxy alone, behind a TPROXY rule: plain TCP keeps what makes it TCP."""
+import fcntl
 import hashlib
 import os
 import signal
-import socket
+import struct
 import sys
+import termios
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -147,17 +149,36 @@ got = client("first", 9)
 ok("refused" in got or "reset" in got.lower(), "a server that refuses", got)
 
 slow = lab.proc("c", "/usr/bin/python3", "-c", CLIENT, "slow", SERVER4, "7005", "3")
-unread = []
+held = []
+
+
+def queue(column, *which):
+    """The longest queue of sockets toward or from the sender; 0: received, 1: to be sent"""
+    rc, out, err = lab.run("p", "ss", "-tnH", "state", "established", *which, "=", ":7005")
+    return max([int(line.split()[column]) for line in out.decode().splitlines()] or [0])
+
+
+def in_pipes():
+    """Bytes in all pipes of gwproxy"""
+    total = 0
+    for fd in os.listdir("/proc/%d/fd" % px.pid):
+        name = "/proc/%d/fd/%s" % (px.pid, fd)
+        try:
+            if os.readlink(name).startswith("pipe:"):
+                with open(name, "rb", opener=lambda p, f: os.open(p, f | os.O_NONBLOCK)) as p:
+                    total += struct.unpack("i", fcntl.ioctl(p, termios.FIONREAD, b"0000"))[0]
+        except OSError:     # the end to write into, or gone
+            pass
+    return total // 2       # each pipe has two descriptors
 
 
 def stuck():
-    rc, out, err = lab.run("p", "ss", "-tnH", "state", "established", "dport", "=", ":7005")
-    unread.append(max([int(line.split()[0]) for line in out.decode().splitlines()] or [0]))
-    return len(unread) > 2 and unread[-1] and unread[-1] == unread[-2]
+    held.append((queue(0, "dport"), in_pipes(), queue(1, "sport")))
+    return len(held) > 2 and held[-1][0] and held[-1] == held[-2]
 
 
-ok(until(stuck, 3) and unread[-1] <= 160 << 10,
-   "a slow reader: %d KB wait in the kernel" % (unread[-1] >> 10), unread)
+ok(until(stuck, 3) and sum(held[-1]) <= 256 << 10,
+   "a slow reader: %d KB are held, %s received, piped, to be sent" % (sum(held[-1]) >> 10, held[-1]), held)
 until(lambda: b"sent" in servers["flood"].stdout(), 10)
 slow.wait(5)
 sent = int(servers["flood"].stdout().split()[-1])
