@@ -60,8 +60,8 @@ enum stats_counter {
 	STATS_NUM
 };
 
-/* What a stage is to its chain */
-enum stats_role { STATS_SOURCE = 1, STATS_SINK = 2 };
+/* What a stage is to its chain.  One beside it is handed flows, not packets: gwproxy */
+enum stats_role { STATS_SOURCE = 1, STATS_SINK = 2, STATS_BESIDE = 4 };
 
 struct stats_rule {
 	char name[STATS_NAME_MAX];

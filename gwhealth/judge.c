@@ -52,6 +52,11 @@ static bool is_sink(const struct survey_stage *st)
 	return st->page->role & STATS_SINK;
 }
 
+static bool is_beside(const struct survey_stage *st)
+{
+	return st->page->role & STATS_BESIDE;
+}
+
 /* Each stage by itself: is it there, does it turn, is it content? */
 static void examine(struct court *c)
 {
@@ -158,13 +163,14 @@ static bool all_sources_have_ways(const struct court *c)
 	return n;
 }
 
-/* A bad stage matters if packets go through it, if somebody expects it, or if
- * there is no way without it. */
+/* A bad stage matters if packets go through it, if flows are handed to it, if somebody expects
+ * it, or if there is no way without it. */
 static void accuse_bad(struct court *c, const struct expect *e, bool whole)
 {
 	for (unsigned i = 0; i < c->s->nstages; i++) {
 		struct survey_stage *st = c->s->stage[i];
-		bool between = c->fed[i] && c->leads[i] && !(!st->alive && replaced(c, i));
+		bool between = ((c->fed[i] && c->leads[i]) || is_beside(st)) &&
+			       !(!st->alive && replaced(c, i));
 
 		if (!c->bad[i])
 			continue;
@@ -185,7 +191,7 @@ static void accuse_missing(struct court *c, const struct expect *e)
 			if (!expected(&one, c->s->stage[i]))
 				continue;
 			seen |= c->bad[i] || !c->s->stage[i]->gone;
-			on_way |= c->way[i];
+			on_way |= c->way[i] || (is_beside(c->s->stage[i]) && !c->bad[i]);
 		}
 		if (!seen)
 			accuse(c, "%s is not running", e->name[k]);

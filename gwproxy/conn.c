@@ -263,6 +263,7 @@ void conn_end(struct conn *c, const char *why, bool reset)
 	loop_task(w->loop, &c->again);
 	atomic_fetch_sub_explicit(&w->open, 1, memory_order_relaxed);
 	count(w, COUNT_CLOSED);
+	atomic_fetch_add_explicit(&w->bytes, c->facts.bytes_up + c->facts.bytes_down, memory_order_relaxed);
 	if (reset)
 		count(w, is_timeout(why) ? COUNT_TIMEOUT : COUNT_RESET);
 }

@@ -20,6 +20,7 @@
 #include "conf.h"
 #include "listen.h"
 #include "log.h"
+#include "page.h"
 #include "policy.h"
 #include "ready.h"
 #include "tls.h"
@@ -42,6 +43,7 @@ struct gwproxy {
 	struct hooks hooks;
 	struct ca *ca;
 	struct keylog *keylog;
+	struct page page;
 	int signals;
 	struct watch on_signal;
 	struct timer drain;
@@ -145,6 +147,7 @@ static void stop(struct gwproxy *g)
 	}
 	g->drain_until_ns = loop_now(loop_of(g)) + g->conf.drain_ms * 1000000u + 1;
 	front_close(&g->front);
+	page_close(&g->page);
 	if (open_of(&g->proxy))
 		log_notice("draining: %u connections may go on for %llu s", open_of(&g->proxy),
 			   (unsigned long long)(g->conf.drain_ms / 1000));
@@ -209,6 +212,8 @@ static void set_up(struct gwproxy *g)
 		tls.ca = g->ca = ca_open(c->ca_cert, c->ca_key);
 		g->proxy.tls = tls_conf_new(&tls);
 	}
+	if (!g->proxy.listens)
+		page_open(&g->page, c, &g->proxy, &priv);
 	priv_no_new();
 	priv_drop(&priv);
 	if (c->ca_cert)
@@ -252,6 +257,7 @@ static void tear_down(struct gwproxy *g)
 	loop_drain(loop_of(g));
 	attach_stop(&g->attach);
 	alone_stop(&g->alone);
+	page_close(&g->page);
 	for (unsigned i = 0; i < p->nworkers; i++)
 		worker_free(p->worker[i]);
 	tls_conf_free(p->tls);
@@ -300,6 +306,7 @@ int main(int argc, char **argv)
 		alone_start(&g.alone, &g.front);
 	else
 		attach_start(&g.attach, &g.front, g.conf.tun);
+	page_start(&g.page);
 	ready_notify(g.conf.ready_fd);
 	worker_run(g.proxy.worker[0]);
 	if (!g.conf.quiet) {

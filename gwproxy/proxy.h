@@ -24,6 +24,7 @@
 
 #define WORKERS_MAX	64u
 #define PORTS_ANY	65536u
+#define WORKER_PULSE_NS	500000000u	/* each loop turns so often, if it is watched */
 
 /* X(symbol, name): what is counted; one writer each */
 #define COUNT_LIST(X) \
@@ -74,6 +75,7 @@ static inline bool ports_has(const struct ports *p, unsigned port)
  * @listens:	Stand-alone: no gwtun
  * @receive:	Bytes of a stream that the kernel may hold for us; 0: as it likes
  * @max_conns:	Of one worker
+ * @watched:	Somebody looks at @beat_ns of the workers
  * @tls:	NULL: TLS passes
  */
 struct proxy {
@@ -82,6 +84,7 @@ struct proxy {
 	bool transparent;
 	bool listens;
 	bool hold;
+	bool watched;
 	unsigned receive;
 	unsigned max_conns;
 	struct ports tls_ports, http_ports;
@@ -95,6 +98,8 @@ struct proxy {
  * @link:	To gwtun's packet loop, for answers; -1: none
  * @conns:	All of them
  * @open:	How many
+ * @bytes:	Of those that have ended, both ways
+ * @beat_ns:	When its loop turned last
  */
 struct worker {
 	struct proxy *proxy;
@@ -110,6 +115,9 @@ struct worker {
 	struct tls *tls;
 	const struct hooks *hooks;
 	_Atomic uint64_t count[COUNT_NUM];
+	_Atomic uint64_t bytes;
+	_Atomic uint64_t beat_ns;
+	struct timer pulse;
 };
 
 static inline void count(struct worker *w, enum counter c)

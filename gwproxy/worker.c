@@ -63,6 +63,14 @@ static void take_mail(void *ctx, const void *msg, size_t len)
 		take(ctx, msg);
 }
 
+static void pulse(struct timer *t)
+{
+	struct worker *w = (struct worker *)(void *)((char *)t - offsetof(struct worker, pulse));
+
+	atomic_store_explicit(&w->beat_ns, loop_now(w->loop), memory_order_relaxed);
+	loop_timer(w->loop, t, loop_now(w->loop) + WORKER_PULSE_NS);
+}
+
 struct worker *worker_new(struct proxy *p, unsigned index)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -77,6 +85,9 @@ struct worker *worker_new(struct proxy *p, unsigned index)
 		worker_free(w);
 		return NULL;
 	}
+	w->pulse.fire = pulse;
+	if (p->watched)
+		pulse(&w->pulse);
 	_Static_assert(sizeof(struct mail) <= LOOP_MAIL_MAX, "mail");
 	return w;
 }

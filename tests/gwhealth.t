@@ -332,6 +332,33 @@ def draining():
     ok(h.p.wait(WAIT) == 0 and time.monotonic() - start >= 0.9, 'leaves after --drain')
 
 
+def proxy(h, run):
+    """gwproxy is on no way of packets, but flows are handed to it"""
+    def start():
+        return spawn([BIN + '/gwproxy', '-q', '--tun', tmp + '/none.sock'], stderr=subprocess.DEVNULL)
+
+    def page():
+        return [s for s in json.loads(h.get('/status.json', h.admin)[1])['stages'] if s['stage'] == 'gwproxy']
+    p = start()
+    limit = time.monotonic() + 3
+    while not page() and time.monotonic() < limit:
+        time.sleep(0.1)
+    ok(page() and page()[0]['ok'] and page()[0]['pid'] == p.pid, 'gwproxy has a page', page())
+    rows = [r['name'] for r in page()[0]['rules']]
+    ok('opened' in rows and 'TLS-intercepted' in rows, 'with a row for each of its counters', rows)
+    os.kill(p.pid, signal.SIGSTOP)
+    expect(h, 503, r'^gwproxy does not move \(heartbeat [23]\.\d s old\)$', 'gwproxy stopped', 3)
+    os.kill(p.pid, signal.SIGCONT)
+    expect(h, 200, '', 'and goes on')
+    end(p)
+    expect(h, 503, '^gwproxy died ', 'gwproxy killed', 3)
+    p = start()
+    expect(h, 200, '', 'and is back')
+    end(p, signal.SIGTERM)
+    ok(not os.path.exists(run + '/gwproxy'), 'its page goes when it ends in order')
+    expect(h, 200, '', 'which the chain does without')
+
+
 def real_chain():
     """Kill and stop each stage of a chain over ipc; packets keep coming from a generator."""
     run = tmp + '/real'
@@ -366,6 +393,7 @@ def real_chain():
         expect(h, 503, '^%s died [^;]*$' % name, name + ' killed, named alone', 3)
         stage[name] = start(name)
         expect(h, 200, '', 'back')
+    proxy(h, run)
     end(cap)
     expect(h, 503, '^gwcap died', 'gwcap killed', 3)
     h.stop()
