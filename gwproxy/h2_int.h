@@ -138,7 +138,7 @@ void h2_sweep(struct h2 *h, const char *why);	/* @why: all streams end now; NULL
 void h2_stream_free(struct h2_stream *s);
 
 /* h2half.c */
-int h2_buf_add(struct h2_buf *b, const void *data, size_t len);
+int h2_buf_add(struct h2_buf *b, const void *data, size_t len, bool large);	/* @large: more comes */
 void h2_buf_drop(struct h2_buf *b, size_t n);
 void h2_half_free(struct h2_stream *s, bool up);
 int h2_half_came(struct h2_stream *s, bool up, const uint8_t *data, size_t len);

@@ -11,13 +11,13 @@
 #define FRAME_HEAD	9u
 
 /* A buffer lasts as long as there is something in it. */
-int h2_buf_add(struct h2_buf *b, const void *data, size_t len)
+int h2_buf_add(struct h2_buf *b, const void *data, size_t len, bool large)
 {
 	size_t left = b->end - b->off, room = b->room;
 	uint8_t *now;
 
 	if (!room)
-		room = len > LANE_ROOM / 2 ? LANE_ROOM : LANE_ROOM / 4;
+		room = len < LANE_BULK ? LANE_ROOM / 4 : large ? LANE_OUT_MAX : LANE_ROOM;
 	if (b->room - b->end < len) {
 		while (room < left + len)
 			room *= 2;
@@ -166,7 +166,8 @@ int h2_half_came(struct h2_stream *s, bool up, const uint8_t *data, size_t len)
 		s->x.req_bytes += len;
 	else
 		s->x.resp_bytes += len;
-	return h2_buf_add(f->edit ? &f->pre : &f->out, data, len);
+	return h2_buf_add(f->edit ? &f->pre : &f->out, data, len,
+			  up ? s->h->to_server.fast : s->h->to_client.fast);
 }
 
 /* Something is there for the session that sends this half. */
@@ -184,11 +185,13 @@ static ssize_t read_half(struct h2_stream *s, bool up, size_t len, uint32_t *fla
 {
 	const struct lane *l = up ? &s->h->to_server : &s->h->to_client;
 	struct h2_half *f = half_of(s, up);
-	size_t n = f->out.end - f->out.off;
+	size_t n = f->out.end - f->out.off, waits = lane_waiting(l);
 
 	/* While its reader is slow one frame is enough */
-	if (lane_waiting(l) >= (l->fast && !l->want_out ? LANE_OUT_MAX : LANE_ROOM / 2))
+	if (waits >= (l->fast && !l->want_out ? LANE_OUT_MAX - LANE_BULK : LANE_BULK))
 		return NGHTTP2_ERR_PAUSE;
+	if (len > LANE_OUT_MAX - FRAME_HEAD - waits)
+		len = LANE_OUT_MAX - FRAME_HEAD - waits;
 	if (!n && !f->out_end) {
 		f->idle = true;
 		return NGHTTP2_ERR_DEFERRED;

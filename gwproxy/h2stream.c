@@ -197,7 +197,7 @@ static void respond(struct h2_stream *s, struct message *m, struct text body)
 	s->x.head_ns = clock_real();
 	s->x.resp_bytes = body.len;
 	s->resp = H2_SENT;
-	if ((!text_is(message_method(s->reqm), "head") && h2_buf_add(&s->down.out, body.p, body.len)) ||
+	if ((!text_is(message_method(s->reqm), "head") && h2_buf_add(&s->down.out, body.p, body.len, false)) ||
 	    h2_submit_response(s, m, false))
 		reset_client(s, NGHTTP2_INTERNAL_ERROR);
 }
@@ -356,7 +356,7 @@ static bool run_body(struct h2_stream *s, bool up)
 	s->asked_body = 0;
 	if (!act(s))
 		return false;
-	if (h2_buf_add(&f->out, s->piece.data, s->piece.len)) {
+	if (h2_buf_add(&f->out, s->piece.data, s->piece.len, false)) {
 		h2_stream_reset(s, NGHTTP2_INTERNAL_ERROR, "no memory");
 		return false;
 	}

@@ -8,28 +8,44 @@
 
 #include "lane.h"
 
-/* Buffers of the usual size that are free: each loop runs in a thread of its own */
+/* Buffers of the usual sizes that are free: each loop runs in a thread of its own.  Large ones are
+ * full for the time of one step, most of them */
 #define SPARE_MAX	64u
-static _Thread_local uint8_t *spare[SPARE_MAX];
-static _Thread_local unsigned nspare;
+#define LARGE_MAX	4u
+
+static _Thread_local struct spare {
+	uint8_t *buf[SPARE_MAX];
+	unsigned n;
+} usual, large;
+
+static struct spare *spare_of(size_t room)
+{
+	return room == LANE_ROOM ? &usual : room == LANE_OUT_MAX ? &large : NULL;
+}
 
 uint8_t *lane_take(size_t room)
 {
-	return room == LANE_ROOM && nspare ? spare[--nspare] : malloc(room);
+	struct spare *s = spare_of(room);
+
+	return s && s->n ? s->buf[--s->n] : malloc(room);
 }
 
 void lane_give(uint8_t *buf, size_t room)
 {
-	if (buf && room == LANE_ROOM && nspare < SPARE_MAX)
-		spare[nspare++] = buf;
+	struct spare *s = spare_of(room);
+
+	if (buf && s && s->n < (s == &large ? LARGE_MAX : SPARE_MAX))
+		s->buf[s->n++] = buf;
 	else
 		free(buf);
 }
 
 void lane_spare_close(void)
 {
-	while (nspare)
-		free(spare[--nspare]);
+	while (usual.n)
+		free(usual.buf[--usual.n]);
+	while (large.n)
+		free(large.buf[--large.n]);
 }
 
 static void drop_in(struct lane *l)
@@ -79,7 +95,7 @@ static bool is_full(struct lane *l)
 {
 	if (l->want_out)
 		return true;
-	if (l->unasked <= (l->fast ? LANE_OUT_MAX : LANE_BULK))
+	if (l->fast || l->unasked <= LANE_BULK)
 		return false;
 	if (!leg_takes(l->to))
 		l->full = l->to->wants;
@@ -154,9 +170,11 @@ int lane_widen(struct lane *l, size_t room)
 
 static bool out_room(struct lane *l, size_t len)
 {
-	size_t left = l->out_end - l->out_sent, room = l->out_room ? l->out_room : LANE_ROOM;
+	size_t left = l->out_end - l->out_sent, room = l->out_room;
 	uint8_t *now;
 
+	if (!room)
+		room = l->fast && len > LANE_BULK ? LANE_OUT_MAX : LANE_ROOM;
 	if (!left)
 		l->out_sent = l->out_end = 0;
 	if (l->out_room - l->out_end >= len)

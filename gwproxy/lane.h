@@ -25,7 +25,7 @@
 #define LANE_ROOM	16384u	/* one TLS record */
 #define LANE_OUT_MAX	65536u	/* with so much to go out no more is read */
 #define LANE_BULK	8192u	/* who sends so many at once has more */
-#define LANE_FAST	(1u << 20)	/* who took so many bytes is quick ... */
+#define LANE_FAST	(1u << 19)	/* who took so many bytes is quick ... */
 #define LANE_SLOW_NS	500000000u	/* ... until it takes nothing for so long */
 
 /**
@@ -77,7 +77,8 @@ static inline void lane_pass(struct lane *l, size_t n)
 }
 
 /**
- * lane_take() / lane_give() - A buffer of @room bytes; those of LANE_ROOM are kept for the next one
+ * lane_take() / lane_give() - A buffer of @room bytes; those of LANE_ROOM and LANE_OUT_MAX are kept for
+ * the next one
  */
 uint8_t *lane_take(size_t room);
 void lane_give(uint8_t *buf, size_t room);
