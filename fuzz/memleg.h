@@ -69,7 +69,7 @@ static void mem_close(struct leg *l, bool reset)
 	(void)reset;
 }
 
-static const struct leg_ops mem_ops = { mem_read, mem_writev, mem_shut, mem_close, NULL, NULL };
+static const struct leg_ops mem_ops = { mem_read, mem_writev, NULL, mem_shut, mem_close, NULL };
 
 struct mem_world {
 	struct mem_leg c, s;

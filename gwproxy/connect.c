@@ -16,7 +16,6 @@
 #include "log.h"
 #include "wire.h"
 
-#define UNSENT_MAX	131072	/* bytes not yet sent that the kernel may hold of a stream */
 #define ANSWER_RETRY_NS	1000000u
 
 static void set_int(int fd, int level, int name, int value)
@@ -31,7 +30,7 @@ static void tune(const struct proxy *p, int fd)
 	if (p->receive)		/* the kernel doubles it, for what it adds */
 		set_int(fd, SOL_SOCKET, SO_RCVBUF, (int)(p->receive / 2));
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_MAX);
+	set_int(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, LEG_UNSENT);
 	set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
 }
 

@@ -8,6 +8,7 @@
 
 #include "clock.h"
 #include "h2_int.h"
+#include "wire.h"
 
 #define STEP_MAX	64u
 #define READ_ROOM	65536u
@@ -91,15 +92,15 @@ static bool take(struct h2 *h, bool client)
 	struct leg *l = client ? h->r.client : h->r.server;
 	short *want = client ? &h->want_client_in : &h->want_server_in;
 	nghttp2_session *session = client ? h->cs : h->ss;
+	size_t room = LANE_ROOM;
 	ssize_t n, used;
 
 	*want = on->full = 0;
 	if ((client ? h->client_eof : h->server_eof) || h->over || queued(h, client))
 		return false;
-	if (!(client && h->server_eof) && !lane_takes(on, l, h->now_ns))
+	if (!(client && h->server_eof) && !(room = lane_takes(on, l, h->now_ns)))
 		return false;
-	n = leg_read(l, in, on->fast ? sizeof(in) : LANE_ROOM);
-	on->bulk = n >= (ssize_t)LANE_BULK;
+	n = leg_read(l, in, MIN(room, on->fast ? sizeof(in) : LANE_ROOM));
 	if (n == -EAGAIN) {
 		*want = l->wants;
 		return false;

@@ -91,33 +91,21 @@ static bool make_room(struct lane *l)
 	return true;
 }
 
-static bool is_full(struct lane *l)
+size_t lane_takes(struct lane *l, struct leg *from, uint64_t now_ns)
 {
-	if (l->want_out)
-		return true;
-	if (l->fast || l->unasked <= LANE_BULK)
-		return false;
-	if (!leg_takes(l->to))
-		l->full = l->to->wants;
-	else
-		l->unasked = 0;
-	return l->full;
-}
+	size_t room = l->want_out ? 0 : leg_takes(l->to, from);
 
-bool lane_takes(struct lane *l, struct leg *from, uint64_t now_ns)
-{
-	l->full = 0;
-	if (is_full(l)) {
+	l->full = room || l->want_out ? 0 : l->to->wants;
+	if (!room) {
 		if (!l->stuck_ns)
 			l->stuck_ns = now_ns;
-		return false;
+		return 0;
 	}
 	if (l->stuck_ns && now_ns - l->stuck_ns > LANE_SLOW_NS)
 		l->moved = 0;
 	l->stuck_ns = 0;
 	l->fast = l->moved > LANE_FAST;
-	leg_read_ahead(from, l->fast || !l->bulk);
-	return true;
+	return room;
 }
 
 ssize_t lane_fill(struct lane *l)
@@ -134,7 +122,6 @@ ssize_t lane_fill(struct lane *l)
 	if (l->end == l->room)
 		return -ENOBUFS;
 	n = leg_read(l->from, l->in + l->end, l->room - l->end);
-	l->bulk = n >= (ssize_t)LANE_BULK;
 	if (n > 0) {
 		l->end += (size_t)n;
 		l->bytes += (size_t)n;
@@ -303,7 +290,6 @@ ssize_t lane_flush(struct lane *l, size_t *done)
 		}
 		sent(l, (size_t)n);
 		l->moved += (size_t)n;
-		l->unasked += (size_t)n;
 		*done += (size_t)n;
 	}
 	n = l->dead ? 0 : flush_shut(l);

@@ -8,9 +8,7 @@
  * was to go on before it there.  Buffers are taken when there is something to hold, and given
  * back when there is not: a connection that waits has none.
  *
- * So that one whose reader stops has none, either, lane_takes() asks the kernel before more is read.
- * While a reader is not known to be quick it does so at each full record, and the library below reads
- * no further than that record's end.
+ * So that one whose reader stops has none, either, no more is read than the kernel takes (lane_takes()).
  */
 #ifndef GW_LANE_H
 #define GW_LANE_H
@@ -37,8 +35,7 @@
  * @shut:	Shut @to when all is out; @shut_done: it is
  * @want_in, @want_out:	What the last -EAGAIN waits for, or 0
  * @full:	POLLOUT: as @want_out, for lane_takes()
- * @fast:	@to was quick so far: @moved bytes since it was slow, @unasked since the kernel was asked
- * @bulk:	The last read brought LANE_BULK bytes or more
+ * @fast:	@to was quick so far: larger buffers are worth it; @moved: bytes since it was slow
  * @stuck_ns:	Since when @to takes nothing; 0: it does
  * @bytes:	Read
  */
@@ -47,9 +44,9 @@ struct lane {
 	uint8_t *in, *out;
 	size_t room, sent, pass, end;
 	size_t out_room, out_sent, out_end;
-	bool eof, dead, shut, shut_done, fast, bulk;
+	bool eof, dead, shut, shut_done, fast;
 	short want_in, want_out, full;
-	size_t moved, unasked;
+	size_t moved;
 	uint64_t stuck_ns;
 	uint64_t bytes;
 };
@@ -85,10 +82,12 @@ void lane_give(uint8_t *buf, size_t room);
 void lane_spare_close(void);	/* at the end of a thread */
 
 /**
- * lane_takes() - May more be read for it?
+ * lane_takes() - How much may be read for it?
  * @from:	Where
+ *
+ * Return: as leg_takes()
  */
-bool lane_takes(struct lane *l, struct leg *from, uint64_t now_ns);
+size_t lane_takes(struct lane *l, struct leg *from, uint64_t now_ns);
 
 /**
  * lane_fill() - Read what there is room for, at most once

@@ -13,15 +13,18 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#define LEG_UNSENT	115200u	/* of what it has not sent the kernel shall hold no more: seven records of TLS */
+#define LEG_PIECE	16384u	/* who takes less takes nothing */
+
 struct leg;
 
 struct leg_ops {
 	ssize_t (*read)(struct leg *l, void *buf, size_t len);
 	ssize_t (*writev)(struct leg *l, const struct iovec *iov, int n);
+	int (*push)(struct leg *l);	/* NULL: writev() does */
 	int (*shut)(struct leg *l);
 	void (*close)(struct leg *l, bool reset);
-	bool (*takes)(struct leg *l);			/* NULL: it always does */
-	void (*read_ahead)(struct leg *l, bool on);	/* NULL: it never does */
+	size_t (*takes)(struct leg *l);	/* see leg_takes(); NULL: as much as can be */
 };
 
 /**
@@ -34,6 +37,10 @@ struct leg_ops {
  * @ready:	POLLIN | POLLOUT: what the event loop saw and no -EAGAIN took back since; POLLERR,
  *		POLLRDHUP: seen once.  The loop sets, the leg clears, so that epoll(7) is asked for
  *		changes only (EPOLLET)
+ * @room:	Bytes that the kernel takes, it said, less those that were written since
+ * @ahead:	Bytes that may be read at once, though fewer were asked for: they can go on
+ * @drained:	A library reads ahead, and its next read is one of the socket
+ * @part:	Bytes of it are held that are no whole record yet, or wait for their turn
  * @cut:	Its stream ended without TLS's close_notify
  * @quiet:	So shall what is written to it
  */
@@ -44,7 +51,8 @@ struct leg {
 	bool pending;
 	short wants;
 	short ready;
-	bool cut, quiet;
+	size_t room, ahead;
+	bool drained, part, cut, quiet;
 };
 
 /**
@@ -61,6 +69,16 @@ static inline ssize_t leg_read(struct leg *l, void *buf, size_t len)
 static inline ssize_t leg_writev(struct leg *l, const struct iovec *iov, int n)
 {
 	return l->ops->writev(l, iov, n);
+}
+
+/**
+ * leg_push() - What leg_writev() took goes to the kernel; relay_step() does so at its end
+ *
+ * Return: 0; -EAGAIN: some of it is to be pushed later; -errno
+ */
+static inline int leg_push(struct leg *l)
+{
+	return l->ops->push ? l->ops->push(l) : 0;
 }
 
 /**
@@ -84,22 +102,25 @@ static inline int leg_shut_as(struct leg *l, const struct leg *from)
 }
 
 /**
- * leg_takes() - Would 16 KB that are written now go to the kernel?
+ * leg_takes() - How much that is read from @from now would go to the kernel at once?
  *
- * If not, @wants and @ready are as after -EAGAIN: but nothing waits in our own memory.
+ * So nothing waits in our memory for a reader that stops, and little in the kernel's.  The kernel is asked
+ * when it was told what it had said that it takes; @from may read as much at once.
+ *
+ * Return: bytes, LEG_PIECE at least; 0: none, and @wants and @ready are as after -EAGAIN
  */
-static inline bool leg_takes(struct leg *l)
+static inline size_t leg_takes(struct leg *l, struct leg *from)
 {
-	return !l->ops->takes || l->ops->takes(l);
+	if (l->room < (from->drained ? LEG_UNSENT : LEG_PIECE))
+		l->room = l->ops->takes ? l->ops->takes(l) : LEG_UNSENT;
+	from->ahead = l->room;
+	return l->room || !from->part ? l->room : LEG_PIECE;
 }
 
-/**
- * leg_read_ahead() - May a library read more than was asked for, and keep it?  That saves time
- */
-static inline void leg_read_ahead(struct leg *l, bool on)
+/* @n bytes were written to it */
+static inline void leg_wrote(struct leg *l, size_t n)
 {
-	if (l->ops->read_ahead)
-		l->ops->read_ahead(l, on);
+	l->room -= n < l->room ? n : l->room;
 }
 
 /**

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,6 +50,7 @@ static ssize_t sock_writev(struct leg *l, const struct iovec *iov, int n)
 
 	if (done < 0)
 		return errno == EAGAIN || errno == EINTR ? blocked(l, POLLOUT) : -errno;
+	leg_wrote(l, (size_t)done);
 	return done;
 }
 
@@ -62,19 +65,24 @@ static void sock_close(struct leg *l, bool reset)
 	free(l);
 }
 
-/* TCP_NOTSENT_LOWAT lets poll(2) say so when half of what the kernel would take is there (connect.c) */
-bool leg_sock_takes(struct leg *l)
+/* TCP_NOTSENT_LOWAT lets poll(2) say so when less than half of LEG_UNSENT is there (connect.c) */
+size_t leg_sock_takes(struct leg *l)
 {
 	struct pollfd p = { .fd = l->fd, .events = POLLOUT };
+	int unsent;
 
-	if (poll(&p, 1, 0))	/* errors, too, are for who writes */
-		return true;
-	blocked(l, POLLOUT);
-	return false;
+	if (!poll(&p, 1, 0)) {
+		blocked(l, POLLOUT);
+		return 0;
+	}
+	/* Errors, too, are for who writes */
+	if (ioctl(l->fd, SIOCOUTQNSD, &unsent) || unsent < 0 || unsent > (int)LEG_UNSENT / 2)
+		unsent = LEG_UNSENT / 2;
+	return LEG_UNSENT - (size_t)unsent;
 }
 
-static const struct leg_ops sock_ops = { sock_read, sock_writev, sock_shut, sock_close,
-					 leg_sock_takes, NULL };
+static const struct leg_ops sock_ops = { sock_read, sock_writev, NULL, sock_shut, sock_close,
+					 leg_sock_takes };
 
 struct leg *leg_sock_new(int fd)
 {

@@ -24,6 +24,6 @@ int leg_sock_release(struct leg *l) __attribute__((nonnull));
  */
 void fd_close(int fd, bool reset);
 
-bool leg_sock_takes(struct leg *l);	/* of any leg on a socket */
+size_t leg_sock_takes(struct leg *l);	/* as leg_takes() of any leg on a socket */
 
 #endif /* GW_LEG_SOCK_H */

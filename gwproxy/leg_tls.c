@@ -10,26 +10,42 @@
 
 #include "leg_sock.h"
 #include "leg_tls.h"
+#include "tlsio.h"
 #include "wire.h"
 
 #define RECORD_MAX	16384u
 
 /**
  * struct tls_leg - @failed: nothing may be sent any more
+ * @dry:	The last read waits for more than there was
  * @over, @how:	What a read said that was not bytes; OpenSSL would say something else the next time
  */
 struct tls_leg {
 	struct leg leg;
 	SSL *ssl;
-	bool failed, closing, over;
+	struct tlsio io;
+	bool dry, failed, closing, over;
 	int how;
 };
+
+/* OpenSSL's queue has to be empty before it is asked; to empty it is slow. */
+static void forget_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+	errno = 0;
+}
 
 static int blocked(struct leg *l, short what)
 {
 	l->wants = what;
 	l->ready &= (short)~what;
 	return -EAGAIN;
+}
+
+static bool has_pending(const struct tls_leg *t)
+{
+	return tlsio_pending(&t->io) || SSL_has_pending(t->ssl);
 }
 
 /* What OpenSSL says of an operation that gave @ret */
@@ -71,19 +87,24 @@ static ssize_t take(struct leg *l, void *buf, size_t len,
 
 	if (t->over)
 		return t->how;
-	ERR_clear_error();
-	errno = 0;
+	if (t->dry && !(l->ready & POLLIN))
+		return blocked(l, POLLIN);
+	forget_errors();
 	ret = read_or_peek(t->ssl, buf, len, &done);
+	l->drained = !tlsio_pending(&t->io);
 	if (ret > 0) {
-		l->pending = SSL_has_pending(t->ssl);
+		l->pending = l->part = has_pending(t);
+		t->dry = false;
 		return (ssize_t)done;
 	}
 	l->pending = false;
+	l->part = has_pending(t);
 	ret = outcome(t, ret);
 	l->cut = ret == -EBADMSG && is_cut();
 	if (l->cut)
 		ret = 0;
 	t->over = ret != -EAGAIN;
+	t->dry = !t->over && l->wants == POLLIN;
 	t->how = ret;
 	return ret;
 }
@@ -135,13 +156,36 @@ static ssize_t tls_writev(struct leg *l, const struct iovec *iov, int n)
 	}
 	if (!len)
 		return 0;
-	ERR_clear_error();
-	errno = 0;
+	if (t->failed)
+		return -EPIPE;
+	if (tlsio_stuck(&t->io))	/* OpenSSL would keep a record more */
+		return blocked(l, POLLOUT);
+	forget_errors();
 	ret = SSL_write_ex(t->ssl, from, len, &done);
 	if (ret > 0)
 		return (ssize_t)done;
 	ret = outcome(t, ret);
 	return ret ? ret : -EPIPE;
+}
+
+/* An error shows as if the event loop had seen it: who pushes has nobody to tell. */
+static int tls_push(struct leg *l)
+{
+	struct tls_leg *t = (struct tls_leg *)l;
+	int err = tlsio_push(&t->io);
+
+	if (err == -EAGAIN)
+		return blocked(l, POLLOUT);
+	if (err) {
+		t->failed = true;
+		l->ready |= POLLIN | POLLERR;
+	}
+	return err;
+}
+
+static size_t tls_takes(struct leg *l)
+{
+	return tls_push(l) == -EAGAIN ? 0 : leg_sock_takes(l);
 }
 
 static int tls_shut(struct leg *l)
@@ -150,12 +194,14 @@ static int tls_shut(struct leg *l)
 	int ret;
 
 	if (!t->failed && !t->closing && !l->quiet) {
-		ERR_clear_error();
+		forget_errors();
 		ret = SSL_shutdown(t->ssl);
 		if (ret < 0 && outcome(t, ret) == -EAGAIN && l->wants == POLLOUT)
 			return -EAGAIN;
 		t->closing = true;
 	}
+	if (tls_push(l) == -EAGAIN)
+		return -EAGAIN;
 	return shutdown(l->fd, SHUT_WR) && errno != ENOTCONN ? -errno : 0;
 }
 
@@ -164,34 +210,35 @@ static void tls_close_leg(struct leg *l, bool reset)
 	struct tls_leg *t = (struct tls_leg *)l;
 
 	if (!reset && !t->failed && !t->closing && !l->quiet && SSL_is_init_finished(t->ssl)) {
-		ERR_clear_error();
+		forget_errors();
 		SSL_shutdown(t->ssl);
 	}
+	tlsio_push(&t->io);
 	if (!reset && !t->failed)	/* quiet: else OpenSSL would not resume its session */
 		SSL_set_shutdown(t->ssl, SSL_get_shutdown(t->ssl) | SSL_SENT_SHUTDOWN);
 	SSL_free(t->ssl);
+	tlsio_close(&t->io);
 	fd_close(l->fd, reset);
 	free(t);
 }
 
-static void tls_read_ahead(struct leg *l, bool on)
-{
-	SSL_set_read_ahead(((struct tls_leg *)l)->ssl, on);
-}
-
-static const struct leg_ops tls_ops = { tls_read, tls_writev, tls_shut, tls_close_leg, leg_sock_takes,
-					tls_read_ahead };
+static const struct leg_ops tls_ops = { tls_read, tls_writev, tls_push, tls_shut, tls_close_leg,
+					tls_takes };
 
 struct leg *leg_tls_new(SSL *s, struct leg *sock)
 {
 	struct tls_leg *t = calloc(1, sizeof(*t));
+	BIO *bio = t ? tlsio_bio(&t->io) : NULL;
 
-	if (!t || !SSL_set_fd(s, sock->fd)) {
+	if (!bio) {
 		free(t);
 		return NULL;
 	}
+	SSL_set_bio(s, bio, bio);
+	t->io.leg = &t->leg;
 	t->leg.ops = &tls_ops;
 	t->leg.ready = sock->ready;
+	t->leg.ahead = RECORD_MAX;
 	t->leg.fd = leg_sock_release(sock);
 	t->ssl = s;
 	return &t->leg;
@@ -202,11 +249,10 @@ int leg_tls_shake(struct leg *l)
 	struct tls_leg *t = (struct tls_leg *)l;
 	int ret;
 
-	ERR_clear_error();
-	errno = 0;
+	forget_errors();
 	ret = SSL_do_handshake(t->ssl);
 	if (ret == 1) {
-		l->pending = SSL_has_pending(t->ssl);
+		l->pending = has_pending(t);
 		return 0;
 	}
 	ret = outcome(t, ret);
@@ -227,6 +273,7 @@ struct leg *leg_tls_strip(struct leg *l)
 		return NULL;
 	sock->ready = l->ready;
 	SSL_free(t->ssl);
+	tlsio_close(&t->io);
 	free(t);
 	return sock;
 }

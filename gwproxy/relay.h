@@ -71,7 +71,11 @@ struct relay_times {
 
 static inline enum relay_state relay_step(struct relay *r, uint64_t now_ns)
 {
-	return r->ops->step(r, now_ns);
+	enum relay_state state = r->ops->step(r, now_ns);
+
+	leg_push(r->client);	/* an error shows in leg.ready */
+	leg_push(r->server);
+	return state;
 }
 
 /**

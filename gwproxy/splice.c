@@ -22,8 +22,8 @@ static _Thread_local struct pool {
 } pool;
 
 /*
- * A slow reader is to hold no more than 256 KB of its stream: 128 that the kernel received (--receive-buffer),
- * and 128 here and not yet sent.  So nothing is read for a socket that has 64 KB to send.
+ * A slow reader is to hold no more than 256 KB of its stream: what the kernel received (--receive-buffer
+ * counts the packets around it, too), and LEG_UNSENT here and not yet sent (leg_takes()).
  */
 
 /**
@@ -32,7 +32,6 @@ static _Thread_local struct pool {
  * @buf, @off:	Instead of a pipe; NULL: none
  * @held:	Bytes in pipe or buffer
  * @full:	The pipe took no more, whatever its bytes: read again when it is empty
- * @unasked:	Bytes that went on since @to was asked whether it takes more
  * @end:	@from has ended; @shut: @to was told
  */
 struct way {
@@ -40,7 +39,7 @@ struct way {
 	uint64_t *bytes;
 	int pipe[2];
 	uint8_t *buf;
-	size_t off, held, unasked;
+	size_t off, held;
 	bool full, end, shut;
 };
 
@@ -94,10 +93,9 @@ void splice_pool_close(void)
 		pipe_close(pool.pipe[--pool.n]);
 }
 
-static ssize_t fill_pipe(struct way *w)
+static ssize_t fill_pipe(struct way *w, size_t len)
 {
-	ssize_t n = splice(w->from->fd, NULL, w->pipe[1], NULL, HELD_MAX - w->held,
-			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+	ssize_t n = splice(w->from->fd, NULL, w->pipe[1], NULL, len, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
 	if (n >= 0)
 		return n;
@@ -114,20 +112,24 @@ static ssize_t drain_pipe(struct way *w)
 	ssize_t n = splice(w->pipe[0], NULL, w->to->fd, NULL, w->held,
 			   SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
 
-	if (n >= 0)
+	if (n >= 0) {
+		leg_wrote(w->to, (size_t)n);
 		return n;
+	}
 	if (errno != EAGAIN && errno != EINTR)
 		return -errno;
 	w->to->ready &= (short)~POLLOUT;
 	return -EAGAIN;
 }
 
-static ssize_t fill_buffer(struct way *w)
+static ssize_t fill_buffer(struct way *w, size_t len)
 {
-	w->full = w->off + w->held == HELD_MAX;
+	size_t used = w->off + w->held;
+
+	w->full = used == HELD_MAX;
 	if (w->full)
 		return -EAGAIN;
-	return leg_read(w->from, w->buf + w->off + w->held, HELD_MAX - w->off - w->held);
+	return leg_read(w->from, w->buf + used, MIN(len, HELD_MAX - used));
 }
 
 static ssize_t drain_buffer(struct way *w)
@@ -164,27 +166,28 @@ static bool open_to(const struct way *w)
 	return !w->end && !w->full && w->held < HELD_MAX && w->to->ready & POLLOUT;
 }
 
-/* What poll would say of @from, or bytes that wait in the library */
-static bool readable(struct way *w)
+/* How much may be read, if there is something, or bytes that wait in the library */
+static size_t readable(struct way *w)
 {
+	size_t room;
+
 	if (!open_to(w) || !(w->from->ready & POLLIN || w->from->pending))
-		return false;
-	if (w->unasked < HELD_MAX)
-		return true;
-	w->unasked = 0;
-	return leg_takes(w->to);
+		return 0;
+	room = leg_takes(w->to, w->from);
+	return room > w->held ? MIN(room, HELD_MAX) - w->held : 0;
 }
 
 /* Return: bytes or 1 for the end, 0: nothing to be done now, -errno */
 static ssize_t way_fill(const struct tcp *t, struct way *w)
 {
+	size_t len = readable(w);
 	ssize_t n;
 
-	if (!readable(w))
+	if (!len)
 		return 0;
 	if (!way_open(t, w))
 		return -ENOMEM;
-	n = w->buf ? fill_buffer(w) : fill_pipe(w);
+	n = w->buf ? fill_buffer(w, len) : fill_pipe(w, len);
 	if (n == -EAGAIN)
 		return 0;
 	if (n < 0)
@@ -206,7 +209,6 @@ static ssize_t way_drain(struct way *w)
 	if (n < 0)
 		return n;
 	w->held -= (size_t)n;
-	w->unasked += (size_t)n;
 	*w->bytes += (size_t)n;
 	w->full = false;
 	return n;

@@ -119,8 +119,7 @@ static SSL_CTX *context(const struct tls_conf *conf, const SSL_METHOD *method)
 		die("TLS: %s", ERR_reason_error_string(ERR_peek_last_error()));
 	SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 			    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	SSL_CTX_set_options(c, SSL_OP_ENABLE_KTLS | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-	SSL_CTX_set_read_ahead(c, 1);
+	SSL_CTX_set_options(c, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
 	if (conf->o.keylog && keylog_attach(conf->o.keylog, c))
 		die("out of memory");
 	return c;

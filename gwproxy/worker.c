@@ -12,6 +12,7 @@
 #include "policy.h"
 #include "splice.h"
 #include "tls.h"
+#include "tlsio.h"
 #include "wire.h"
 
 static void close_link(struct worker *w)
@@ -112,6 +113,7 @@ void worker_run(struct worker *w)
 	splice_pool_close();
 	lane_spare_close();
 	h2_mem_close();
+	tlsio_spare_close();
 }
 
 static void *run(void *arg)

@@ -63,7 +63,7 @@ static inline void plain_close(struct leg *l, bool reset)
 	l->fd = -1;
 }
 
-static const struct leg_ops plain_ops = { plain_read, plain_writev, plain_shut, plain_close, NULL, NULL };
+static const struct leg_ops plain_ops = { plain_read, plain_writev, NULL, plain_shut, plain_close, NULL };
 
 /**
  * struct pair - What a test holds
