@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Three network namespaces: client, proxy with a TPROXY rule, server.  None is the machine's."""
 import os
+import select
 import subprocess
 
 from gwtest import DIR, Proc, until
@@ -91,10 +92,15 @@ class Lab:
         return until(there)
 
     def proxy(self, *argv, transparent=True):
-        """gwproxy, listening for both families; nsenter becomes it"""
+        """gwproxy, listening for both families and ready; nsenter becomes it"""
+        ready, told = os.pipe()     # its sockets listen while it still has its privileges
         p = self.proc("p", "gwproxy", "-l", "127.0.0.1:%d" % PORT, "-l", "[::1]:%d" % PORT,
-                      "--log-level", "info", *(("--transparent",) if transparent else ()), *argv)
-        self.listening("p", PORT)
+                      "--log-level", "info", "--ready-fd", str(told),
+                      *(("--transparent",) if transparent else ()), *argv, pass_fds=(told,))
+        os.close(told)
+        if select.select([ready], [], [], 10)[0]:
+            os.read(ready, 1)
+        os.close(ready)
         return p
 
 
