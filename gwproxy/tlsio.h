@@ -14,11 +14,12 @@
  * @out is written when it is full, before more is read that goes there, and at the end of
  * relay_step(): nothing waits in it for what is not there yet.
  *
- * More than a record is gathered only while the kernel has room for it (leg.room), and no more is read at
- * once than has room on the other side (leg.ahead): a slow reader holds hardly anything of ours.
+ * More than a record is gathered only while the kernel has room for it (leg.room), and no more is
+ * read at once than has room on the other side (leg.ahead): a slow reader holds hardly anything of
+ * ours.
  *
- * The large buffers are the thread's: what is left in one when its leg is pushed goes to memory of its
- * own size.
+ * The large buffers are the thread's: what is left in one when its leg is pushed goes to memory of
+ * its own size.
  */
 #ifndef GW_TLSIO_H
 #define GW_TLSIO_H
