@@ -527,6 +527,16 @@ static bool print_ok(struct stage *st)
 	return false;
 }
 
+/* While we slept; a reader that went before is told by what is written next, if anything is */
+static bool reader_there(struct stage *st, const struct pollfd *p)
+{
+	if (!p || !(p->revents & POLLERR))
+		return true;
+	log_error("stdout: %s", strerror(EPIPE));
+	st->print_failed = true;
+	return false;
+}
+
 /* Return: false when an output is gone */
 static bool work(struct stage *st, struct frame **burst, int n)
 {
@@ -597,7 +607,7 @@ void stage_trouble(struct stage *st, const char *fmt, ...)
 /* Nothing to do: everything out, then sleep; false: an output is gone */
 static bool rest(struct stage *st)
 {
-	struct pollfd fds[STREAM_POLL_MAX * (STAGE_OUTPUTS_MAX + 1) + 2];
+	struct pollfd fds[STREAM_POLL_MAX * (STAGE_OUTPUTS_MAX + 1) + 3], *lines = NULL;
 	bool all_out = true, awake = false;
 	int n = 0;
 
@@ -628,8 +638,12 @@ static bool rest(struct stage *st)
 	}
 	if (st->ops->make)
 		fds[n++] = (struct pollfd){ .fd = st->watch_fd, .events = POLLIN };
+	if (st->print_to == stdout) {
+		lines = &fds[n++];
+		*lines = (struct pollfd){ .fd = STDOUT_FILENO };
+	}
 	if (!awake)
-		return sleep_on(st, fds, n);
+		return sleep_on(st, fds, n) && reader_there(st, lines);
 	ring_in_rise(&st->in);
 	for (unsigned t = 0; t < st->ntx; t++)
 		if (!ring_out_rise(&st->out[t]))
