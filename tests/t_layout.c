@@ -499,7 +499,9 @@ static void ring_frame(void)
 	ring_sit(&head, &r, 0);
 	ring_extend(&head);
 	ring_sit(&tail, &r, 1);
-	head.cpu = tail.cpu = r.shm->seat[0].cpu = r.shm->seat[1].cpu = 0;	/* on any machine */
+	head.cpu = tail.cpu = 0;	/* on any machine */
+	r.shm->seat[0].cpu = 0;
+	r.shm->seat[1].cpu = 0;
 	version = (uint8_t *)r.shm + r.shm->versions_off;
 	buffer = (uint8_t *)r.shm + r.shm->buffers_off;
 	before = le32(version);
