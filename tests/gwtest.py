@@ -105,6 +105,17 @@ class Proc:
         return self.p.poll() is None
 
 
+def namespaces(pid):
+    """Different network namespaces among a process's descriptors"""
+    found = set()
+    for fd in os.listdir("/proc/%d/fd" % pid):
+        try:
+            found.add(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
+        except OSError:
+            pass
+    return sum(x.startswith("net:[") for x in found)
+
+
 def run(*argv, data=None, seconds=60, **kw):
     """Run to the end: (status, stdout, stderr)"""
     r = subprocess.run(argv, input=data, stdin=subprocess.DEVNULL if data is None else None,

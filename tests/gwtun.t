@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gwtest                               # noqa: E402
-from gwtest import ok                       # noqa: E402
+from gwtest import namespaces, ok           # noqa: E402
 
 PROXY = "/usr/bin/python3 " + os.path.join(os.path.dirname(os.path.abspath(__file__)), "tunproxy.py")
 TWO = ["vpce-00000000000000001", "vpce-00000000000000002"]
@@ -500,17 +500,6 @@ def conform():
                                   "gwcap -q -I eth0 --peer auto | gwdecap -q | gwtun -q %s | gwinject -q -I eth0" % opt)
         ok(rc == 0 and out.count(b"\nok") > 100, "gwsim conform --strict with gwtun in the chain: " + what, err,
            [x for x in out.decode().splitlines() if x.startswith("not ok")])
-
-
-def namespaces(pid):
-    """Different network namespaces among a process's descriptors"""
-    found = set()
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        try:
-            found.add(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
-        except OSError:
-            pass
-    return sum(x.startswith("net:[") for x in found)
 
 
 def many():

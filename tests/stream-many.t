@@ -10,7 +10,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gwtest                               # noqa: E402
-from gwtest import SAN, SOAK, ok, path, until  # noqa: E402
+from gwtest import SAN, SOAK, namespaces, ok, path, until  # noqa: E402
 from streamlab import ALL, Stream, TWO, read, write  # noqa: E402
 
 SLOW = r"""
@@ -83,17 +83,6 @@ def fds(pid):
 
 def rss(pid):
     return int(gwtest.status_field(pid, "VmRSS").split()[0])
-
-
-def namespaces(pid):
-    """Different network namespaces among a process's descriptors"""
-    found = set()
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        try:
-            found.add(os.readlink("/proc/%d/fd/%s" % (pid, fd)))
-        except OSError:
-            pass
-    return sum(x.startswith("net:[") for x in found)
 
 
 def pid(name):
