@@ -516,25 +516,26 @@ static void warn_geneve(struct stage *st, struct frame *f)
 	log_warn("Geneve where inner packets belong: is gwdecap missing?");
 }
 
-/* Lines on stdout are an output too; false: nobody takes them any more */
-static bool print_ok(struct stage *st)
+/* Of errno; said once */
+static bool print_lost(struct stage *st)
 {
-	if (st->print_to != stdout || !ferror(stdout))
-		return true;
 	if (!st->print_failed)
 		log_error("stdout: %m");
 	st->print_failed = true;
 	return false;
 }
 
-/* While we slept; a reader that went before is told by what is written next, if anything is */
+/* Lines on stdout are an output too; false: nobody takes them any more */
+static bool print_ok(struct stage *st)
+{
+	return st->print_to != stdout || !ferror(stdout) || print_lost(st);
+}
+
+/* While we slept, and nothing may ever be written again; @p: NULL, or as poll(2) left it */
 static bool reader_there(struct stage *st, const struct pollfd *p)
 {
-	if (!p || !(p->revents & POLLERR))
-		return true;
-	log_error("stdout: %s", strerror(EPIPE));
-	st->print_failed = true;
-	return false;
+	errno = EPIPE;
+	return !p || !(p->revents & POLLERR) || print_lost(st);
 }
 
 /* Return: false when an output is gone */
@@ -638,10 +639,8 @@ static bool rest(struct stage *st)
 	}
 	if (st->ops->make)
 		fds[n++] = (struct pollfd){ .fd = st->watch_fd, .events = POLLIN };
-	if (st->print_to == stdout) {
-		lines = &fds[n++];
-		*lines = (struct pollfd){ .fd = STDOUT_FILENO };
-	}
+	if (st->print_to == stdout)
+		*(lines = &fds[n++]) = (struct pollfd){ .fd = STDOUT_FILENO };
 	if (!awake)
 		return sleep_on(st, fds, n) && reader_there(st, lines);
 	ring_in_rise(&st->in);
