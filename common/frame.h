@@ -272,14 +272,16 @@ static inline enum reason frame_parse(struct frame *f)
 }
 
 /**
- * frame_fetch() - Headers and the first bytes behind them are looked at soon
+ * frame_fetch() - Headers of a burst, and the first bytes behind them, are looked at next
  *
- * For a whole burst before the first of its packets: it then waits for the cache once.
+ * The cache is then waited for once, not by each packet for itself.
  */
-static inline void frame_fetch(const struct frame *f)
+static inline void frame_fetch(struct frame *const *f, int n)
 {
-	__builtin_prefetch(frame_data(f));
-	__builtin_prefetch(frame_data(f) + 64);
+	for (int i = 0; i < n; i++) {
+		__builtin_prefetch(frame_data(f[i]));
+		__builtin_prefetch(frame_data(f[i]) + 64);
+	}
 }
 
 /**

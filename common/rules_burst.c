@@ -336,8 +336,7 @@ void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_
 
 	if (!m->rules->n && m->rules->def == RULE_PASS)
 		return;
-	for (int i = 0; i < n; i++)
-		frame_fetch(f[i]);
+	frame_fetch(f, n);
 	for (int i = 0; i < n; i++)
 		if (!f[i]->verdict)
 			run_packet(&j, f[i]);

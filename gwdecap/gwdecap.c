@@ -48,8 +48,7 @@ static enum reason split(struct frame *f)
 static void decap_burst(struct stage *st, struct frame **f, int n)
 {
 	(void)st;
-	for (int i = 0; i < n; i++)
-		frame_fetch(f[i]);
+	frame_fetch(f, n);
 	for (int i = 0; i < n; i++) {
 		enum reason r = split(f[i]);
 

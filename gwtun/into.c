@@ -202,8 +202,7 @@ void into_packet(struct tun *t, struct frame *f)
 
 void into_burst(struct tun *t, struct frame **f, int n)
 {
-	for (int i = 0; i < n; i++)
-		frame_fetch(f[i]);
+	frame_fetch(f, n);
 	for (int i = 0; i < n; i++)
 		if (!f[i]->verdict)
 			into_packet(t, f[i]);
