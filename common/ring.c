@@ -15,6 +15,7 @@
 #define LINE		64u
 #define PAGE		4096u
 #define BUSY_PART	8u	/* a head sleeps until no more of the ring than this part is in use */
+#define FETCH_AHEAD	8u	/* descriptors under way from memory while one is looked at */
 #define SEALS		(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
 
 _Static_assert(sizeof(struct ring_cursor) == 2 * LINE, "neighbouring lines are fetched in pairs");
@@ -307,6 +308,15 @@ void ring_extend(struct ring_pos *p)
 	atomic_store_explicit(&p->ring->shm->last, p->k + 1, memory_order_release);
 }
 
+/* A descriptor that is taken soon; not what is yet to be handed on: its writer has it */
+static inline void fetch(const struct ring *r, uint64_t entry)
+{
+	const struct frame *f = frame_of(r, entry);
+
+	__builtin_prefetch(f);
+	__builtin_prefetch((const char *)f + FRAME_SHARED / 2);
+}
+
 /* One frame into private memory; false: its descriptor lies */
 static inline bool take_one(struct ring_pos *p, const struct ring *r, int i)
 {
@@ -349,6 +359,7 @@ int ring_take(struct ring_pos *p, struct frame **f, int max)
 	atomic_thread_fence(memory_order_release);
 	p->dead = 0;
 	for (int i = 0; i < n; i++) {
+		fetch(&r, MIN(p->done + (unsigned)i + FETCH_AHEAD, p->seen - 1));
 		if (unlikely(!take_one(p, &r, i)))
 			return -EPROTO;
 		f[i] = &p->own[i];
