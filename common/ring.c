@@ -303,7 +303,9 @@ void ring_extend(struct ring_pos *p)
 
 	ring_wake(p);	/* the head: from here on it is the next stage that we wake */
 	atomic_store_explicit(&next->taken, p->done, memory_order_relaxed);
-	atomic_store_explicit(&next->done, p->done, memory_order_relaxed);
+	/* Release: frames and our done, for a head that still takes a stage that sat there
+	 * before for the last one; pairs with ring_upto(). */
+	atomic_store_explicit(&next->done, p->done, memory_order_release);
 	/* Release: its cursors; pairs with the head's acquire in look_free(). */
 	atomic_store_explicit(&p->ring->shm->last, p->k + 1, memory_order_release);
 }
@@ -398,19 +400,20 @@ void ring_put(struct ring_pos *p)
 static bool look_free(struct ring_pos *p)
 {
 	const struct ring_shm *shm = p->ring->shm;
-	uint32_t last, again;
+	/* Acquire, both: pair with ring_extend() and seats_clear(). */
+	uint32_t again = atomic_load_explicit(&shm->last, memory_order_acquire), last;
 	uint64_t done;
 
-	do {
-		/* Acquire: pairs with ring_extend(). */
-		last = atomic_load_explicit(&shm->last, memory_order_acquire);
+	do {	/* grows each time: who makes it flicker does not keep us here */
+		last = again;
 		if (unlikely(last >= RING_STAGES))
 			return false;
 		done = last ? ring_upto(p->ring, last) : p->done;
 		again = atomic_load_explicit(&shm->last, memory_order_acquire);
 	} while (unlikely(again > last));
-	/* It only grows: who makes it flicker does not keep us here */
-	if (unlikely(again < last || p->done - done > p->window))
+	/* If it shrank: whoever is last now has done with as much at least, and who made it
+	 * shrink rings us */
+	if (unlikely(p->done - done > p->window))
 		return false;
 	p->seen = done;
 	return true;

@@ -32,7 +32,10 @@
  * whatever a stage that died had changed lies below the taken that its successor reads.
  * last grows with release after the new stage's cursors were set; the head reads last
  * again after done[last], for a stage that joined in between has a smaller done than the
- * one that was last.
+ * one that was last.  It shrinks when nobody holds the seats behind a stage any more; a
+ * head that looks meanwhile takes the done of the one that was last, which is no larger,
+ * and is rung behind the change.  For that seat may have its next stage already, done
+ * of a new one is stored with release, too.
  *
  * Sleep.  A stage that finds nothing says so (asleep = 1), looks once more behind a full
  * fence, and sleeps in its one poll() on its doorbell, an eventfd.  Who moves a cursor

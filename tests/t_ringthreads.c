@@ -15,13 +15,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "ring.h"
+#include "ringlink.h"
 #include "tap.h"
 
 #define STAGES	4u
 #define ROOM	1024u
 #define PACKETS	200000u
 #define RULED	97u		/* stage 2 drops each so manieth packet */
+#define VISITS	100000u
 
 struct bytes {
 	uint64_t no;
@@ -170,7 +171,7 @@ static void *stage(void *arg)
 	return NULL;
 }
 
-int main(void)
+static void test_packets(void)
 {
 	uint64_t lost = 0, died = 0, wrong = 0;
 	bool recounted;
@@ -203,5 +204,55 @@ int main(void)
 	OK(died > 0 && ruled > 0, "there were restarts and drops by rule");
 	OK(ring_idle(&ring), "the ring is empty");
 	ring_close(&ring);
+}
+
+static _Atomic unsigned visits;
+
+/* Stage 2 joins behind stage 1, and is gone again */
+static void *come_and_go(void *arg)
+{
+	struct ring_pos *p = arg;
+
+	while (atomic_fetch_add_explicit(&visits, 1, memory_order_relaxed) < VISITS) {
+		ring_extend(p);
+		if (!seats_clear(&ring, 1, 2, p->done, "ring"))
+			abort();
+	}
+	return NULL;
+}
+
+static void test_last_changes(void)
+{
+	struct ring_pos *own = &worker[0].pos;
+	struct frame *f[FRAME_BURST];
+	pthread_t thread;
+	unsigned refused = 0;
+	bool full = true;
+	int n;
+
+	if (ring_create(&ring, 2 * FRAME_BURST, ROOM) || ring_sit(own, &ring, 0))
+		abort();
+	ring_extend(own);
+	if (ring_sit(&worker[1].pos, &ring, 1))
+		abort();
+	while ((n = ring_reserve(own, f, FRAME_BURST)) > 0)
+		ring_publish(own, n);
+	if (pthread_create(&thread, NULL, come_and_go, &worker[1].pos))
+		abort();
+	while (atomic_load_explicit(&visits, memory_order_relaxed) < VISITS) {
+		n = ring_reserve(own, f, 1);
+		refused += n < 0;
+		full &= n <= 0;
+	}
+	pthread_join(thread, NULL);
+	OK(!refused, "nobody lies who was the last one a moment ago: refused %u times", refused);
+	OK(full, "nor is there room in a full ring");
+	ring_close(&ring);
+}
+
+int main(void)
+{
+	test_packets();
+	test_last_changes();
 	return tap_done();
 }
