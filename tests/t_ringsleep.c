@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * t_ringsleep.c - The ring: who rings whom, stages that take turns, and the window
+ */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+
+#include "ringtest.h"
+#include "tap.h"
+
+/* --- doorbells ------------------------------------------------------------ */
+
+static bool rings(unsigned k)
+{
+	struct pollfd pfd = { .fd = ring.bell[k], .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+static void test_stage_bells(void)
+{
+	begin(2);
+	publish(4, 1);
+	ring_wake(&pos[0]);
+	OK(!rings(1), "nobody rings for one who is awake");
+	OK(!ring_doze(&pos[1], false), "nobody sleeps over entries");
+	pass(1, 4);
+	OK(ring_doze(&pos[1], false), "a stage sleeps when there is nothing");
+	publish(1, 5);
+	OK(!rings(1), "published is not rung");
+	ring_wake(&pos[0]);
+	OK(rings(1) && !rings(0) && !rings(2), "the next stage's doorbell rings");
+	publish(1, 6);
+	ring_rise(&pos[1], true);
+	OK(!rings(1), "and is quiet when it rose");
+	ring_wake(&pos[0]);
+	OK(!rings(1), "an awake stage is left in peace");
+	pass(1, 2);
+	OK(ring_doze(&pos[1], false), "asleep again");
+	ring_wake(&pos[0]);
+	OK(!rings(1), "nothing moved: no bell");
+	ring_rise(&pos[1], true);
+	ring_rise(&pos[1], true);
+	publish(1, 7);
+	ring_wake(&pos[0]);
+	OK(!rings(1), "who rose without a bell gets none");
+	OK(!ring_wake_due(&pos[0]), "one entry can wait");
+	publish(ENTRIES / 2, 8);
+	OK(ring_wake_due(&pos[0]), "half of the ring cannot");
+	ring_ring(&ring, 1);
+	OK(rings(1), "a doorbell can be rung for nothing");
+	ring_ring(&ring, 1);
+	ring_rise(&pos[1], true);
+	OK(!rings(1), "who did not sleep on it empties it as well");
+	end();
+}
+
+static void test_head_bell(void)
+{
+	begin(1);
+	publish(64, 1);
+	publish(64, 65);
+	OK(ring_doze(&pos[0], false), "the head sleeps when the ring is full");
+	pass(1, 64);
+	pass(1, 47);
+	ring_wake(&pos[1]);
+	OK(!rings(0), "more than an eighth of it in use: it sleeps on");
+	pass(1, 1);
+	ring_wake(&pos[1]);
+	OK(rings(0), "an eighth of it: the bell rings");
+	ring_rise(&pos[0], true);
+	OK(ring_doze(&pos[0], true), "or it waits for the ring to be empty");
+	pass(1, 15);
+	ring_wake(&pos[1]);
+	OK(!rings(0), "one entry left: it sleeps on");
+	pass(1, 1);
+	ring_wake(&pos[1]);
+	OK(rings(0), "empty: the bell rings");
+	ring_rise(&pos[0], true);
+	OK(!ring_doze(&pos[0], true) && !ring_doze(&pos[0], false), "nobody waits for what is there");
+	publish(1, 129);
+	OK(ring_doze(&pos[0], true), "asleep again");
+	pass(1, 1);
+	ring_extend(&pos[1]);
+	OK(rings(0), "a stage that ceases to be the last one wakes the head first");
+	ring_rise(&pos[0], true);
+	ring_call(&pos[1]);
+	OK(rings(2) && !rings(0), "then whoever sits down calls the next one");
+	if (ring_sit(&pos[2], &ring, 2))
+		abort();
+	ring_call(&pos[2]);
+	OK(rings(0), "or the head");
+	end();
+}
+
+static void test_turns(void)
+{
+	cpu_set_t set, all;
+
+	begin(2);
+	bind_seat(1, 8);
+	bind_seat(2, 7);
+	OK(!ring_turns(&pos[0]) && !ring_turns(&pos[1]), "bound to none, or to different processors");
+	bind_seat(0, 8);
+	OK(!ring_turns(&pos[0]) && !ring_turns(&pos[1]), "the first two to one, the third elsewhere");
+	bind_seat(2, 8);
+	OK(ring_turns(&pos[0]) && ring_turns(&pos[1]) && ring_turns(&pos[2]), "all to one");
+	OK(ring_doze(&pos[1], false), "the second sleeps");
+	publish(64, 1);
+	ring_nudge(&pos[0]);
+	OK(!rings(1), "the head works: it is not called yet");
+	bind_seat(0, 0);
+	ring_nudge(&pos[0]);
+	OK(rings(1), "where both may work at once it is");
+	bind_seat(0, 8);
+	OK(ring_doze(&pos[0], false), "the head sleeps");
+	pass(1, 64);
+	pass(2, 63);
+	ring_wake(&pos[2]);
+	OK(!rings(0), "until the ring is empty");
+	pass(2, 1);
+	ring_wake(&pos[2]);
+	OK(rings(0), "as it is now");
+	end();
+
+	sched_getaffinity(0, sizeof(all), &all);
+	CPU_ZERO(&set);
+	CPU_SET((size_t)sched_getcpu(), &set);
+	sched_setaffinity(0, sizeof(set), &set);
+	if (ring_create(&ring, ENTRIES, ROOM) || ring_sit(&pos[0], &ring, 0))
+		abort();
+	OK(pos[0].cpu == 1 + (uint32_t)sched_getcpu() && ring.shm->seat[0].cpu == pos[0].cpu,
+	   "a seat tells where its stage is bound to");
+	sched_setaffinity(0, sizeof(all), &all);
+	end();
+}
+
+/* --- the window ----------------------------------------------------------- */
+
+/* Whose buffers are in flight: a bit a slot */
+static bool in_use[1024];
+
+/*
+ * Fill the ring with packets of @len bytes: how many went in; @top: the highest buffer used,
+ * UINT_MAX if one was used that still was in flight
+ */
+static unsigned fill(uint32_t len, unsigned *top)
+{
+	static const uint8_t bytes[9000];
+	unsigned n = 0;
+
+	*top = 0;
+	while (ring_reserve(&pos[0], burst, 1) == 1) {
+		if (!frame_set(burst[0], bytes, len))
+			abort();
+		*top = MAX(*top, in_use[burst[0]->slot] ? UINT_MAX : (unsigned)burst[0]->slot);
+		in_use[burst[0]->slot] = true;
+		ring_publish(&pos[0], 1);
+		n++;
+	}
+	return n;
+}
+
+/* Up to @most of them are done with */
+static unsigned drain(unsigned most)
+{
+	unsigned done = 0;
+	int n;
+
+	while (done < most && (n = ring_take(&pos[1], burst, (int)MIN(most - done, FRAME_BURST))) > 0) {
+		for (int i = 0; i < n; i++)
+			in_use[burst[i]->slot] = false;
+		ring_put(&pos[1]);
+		done += (unsigned)n;
+	}
+	return done;
+}
+
+static void test_window(void)
+{
+	static const struct { uint32_t len, window; } t[] = {
+		{ 1400, 256 }, { 600, 512 }, { 64, 1024 }, { 1400, 256 }, { 8400, 1024 },
+	};
+	unsigned top, n;
+
+	begin_with(1024, 9216, 1);
+	OK(fill(1400, &top) == 1024 && top == 1023, "first it is the whole ring");
+	drain(UINT_MAX);
+	OK(fill(1400, &top) == 1024, "also later, where stages may work at once");
+	drain(UINT_MAX);
+	bind_seat(0, 1);
+	bind_seat(1, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		n = fill(t[i].len, &top);
+		OK(drain(n / 2) == n / 2 && fill(t[i].len, &top) == n / 2 && top < n,
+		   "it is kept while the ring is in use, and no buffer used twice");
+		OK(drain(UINT_MAX) == n && ring_idle(&ring), "all of it is taken");
+		OK(fill(t[i].len, &top) == t[i].window && top == t[i].window - 1,
+		   "packets of %u bytes: %u in flight, in as many buffers", t[i].len, t[i].window);
+		drain(UINT_MAX);
+	}
+	fill(1400, &top);
+	drain(UINT_MAX);
+	fill(1400, &top);
+	ring.shm->cursor[1].done -= 600;
+	OK(ring_reserve(&pos[0], burst, 1) == -EPROTO, "a cursor that went back beyond it lies");
+	end();
+}
+
+int main(void)
+{
+	test_stage_bells();
+	test_head_bell();
+	test_turns();
+	test_window();
+	return tap_done();
+}
