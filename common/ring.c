@@ -529,7 +529,9 @@ void ring_wake(struct ring_pos *p)
 
 bool ring_doze(struct ring_pos *p, bool all)
 {
-	uint32_t wish = p->k ? WANTS_ENTRIES : all || ring_turns(p) ? WANTS_ALL : WANTS_MOST;
+	/* A small window grows in an empty ring only, and may be less than most of it */
+	bool empty = all || p->window < p->ring->entries || ring_turns(p);
+	uint32_t wish = p->k ? WANTS_ENTRIES : empty ? WANTS_ALL : WANTS_MOST;
 
 	atomic_store_explicit(&cursor(p, p->k)->asleep, wish, memory_order_relaxed);
 	/* Full: our word before the other's cursor; pairs with ring_wake(). */

@@ -307,8 +307,9 @@ static inline void ring_nudge(struct ring_pos *p)
 
 /**
  * ring_doze() - About to sleep: say so, and look once more
- * @all:	The head waits until the ring is empty; else, unless stages take turns, until
- *		most of it is: a stage that filled it is not woken for a single frame
+ * @all:	The head waits until the ring is empty; else, unless stages take turns or did
+ *		when the window was chosen, until most of it is: a stage that filled it is not
+ *		woken for a single frame
  *
  * Return: false: what it waits for is there, don't sleep
  */

@@ -140,7 +140,7 @@ static void test_turns(void)
 /* --- the window ----------------------------------------------------------- */
 
 /* Whose buffers are in flight: a bit a slot */
-static bool in_use[1024];
+static bool in_use[4096];
 
 /*
  * Fill the ring with packets of @len bytes: how many went in; @top: the highest buffer used,
@@ -209,11 +209,36 @@ static void test_window(void)
 	end();
 }
 
+/* A stage came back on another processor: turns are over, the window is as it was */
+static void test_window_left(void)
+{
+	unsigned top;
+
+	begin_with(4096, ROOM, 1);
+	bind_seat(0, 1);
+	bind_seat(1, 1);
+	fill(1400, &top);
+	drain(UINT_MAX);
+	OK(fill(1400, &top) == 256, "a sixteenth of the ring is in use, by choice");
+	bind_seat(1, 2);
+	OK(ring_doze(&pos[0], false), "the head sleeps over it");
+	drain(255);
+	ring_wake(&pos[1]);
+	OK(!rings(0), "until the ring is empty");
+	drain(1);
+	ring_wake(&pos[1]);
+	OK(rings(0), "as it is now");
+	ring_rise(&pos[0], true);
+	OK(fill(1400, &top) == 4096, "and may be all of it again");
+	end();
+}
+
 int main(void)
 {
 	test_stage_bells();
 	test_head_bell();
 	test_turns();
 	test_window();
+	test_window_left();
 	return tap_done();
 }
