@@ -4,11 +4,12 @@
  *
  * What is modelled: the steps of ring_take(), ring_put(), ring_reserve() with its second
  * look at last, ring_publish(), ring_wake(), ring_doze(), ring_rise(), ring_extend(),
- * ring_sit() and ring_recover(), one access to shared memory (or one run of stores) a
- * step, for a head and two or three stages over a ring of two to four entries in bursts
- * of one or two.  Stages mark the bytes of each packet in place, one drops a packet by
- * rule, the last one sends.  All orders of all steps are tried (states that were seen are
- * not gone through again), with
+ * ring_sit(), ring_recover() and seats_clear(), one access to shared memory (or one run of
+ * stores) a step, for a head and two or three stages over a ring of two to four entries in
+ * bursts of one or two.  Each descriptor names the packet's buffer, and all that happens to
+ * bytes happens there.  Stages mark them in place, one drops a packet by rule, the last one
+ * sends.  All orders of all steps are tried (states that were seen are not gone through
+ * again), with
  *
  * - stores that linger: each process has a buffer of them, which drains at any time.  In
  *   mode "tso" first in, first out, as on x86; in mode "weak" in any order that release
@@ -18,7 +19,9 @@
  *   that may drain first may have drained.  A successor sits down any time later, and
  *   rings once whoever waits for this stage.
  * - a stage that joins (ring_extend, between two bursts; it then sits down as a successor
- *   does), and a sleeper that wakes for some other reason.
+ *   does), one that makes itself the last one when those behind are dead, and a sleeper
+ *   that wakes for some other reason.
+ * - a head that halves the window, or doubles it again, whenever it has seen the ring empty.
  *
  * Left out: loads that run ahead of each other where an acquire forbids it (where nothing
  * does, in ring_wake(), both orders are tried; that the acquire is needed is a planted
@@ -29,195 +32,12 @@
  * with, no entry is in two hands, none is marked by one stage twice, sent twice or
  * unmarked, none is overwritten that somebody still needs, no honest cursor is refused;
  * where nothing can go on every stage sleeps, the head has seen the ring empty, and each
- * entry was sent, or dropped by the rule, or by a restart.
+ * entry was sent, or dropped by the rule, by a restart, or by who became the last one.
  */
 #ifndef RINGMODEL_H
 #define RINGMODEL_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define ENTRIES		4	/* at most */
-#define PROCS		4	/* the head included */
-#define SB		8	/* stores that linger */
-#define RULED		1	/* entry that stage 1 drops by rule */
-
-/* One place in memory each */
-enum { V_LAST, V_TAKEN, V_DONE = V_TAKEN + PROCS, V_ASLEEP = V_DONE + PROCS,
-       V_DESC = V_ASLEEP + PROCS, V_DATA = V_DESC + ENTRIES, VARS = V_DATA + ENTRIES };
-
-/* Flags of a lingering store */
-enum { VAR = 0x1f, RELEASE = 0x40, FENCE = 0x80 };
-
-/* Bits of a descriptor: entry + 1, verdict; own copies have CHANGED.  Of data: entry + 1,
- * one mark a stage */
-enum { WHO = 0x07, BY_RULE = 0x08, BY_RESTART = 0x10, DEAD = BY_RULE | BY_RESTART, CHANGED = 0x20 };
-enum { MARK = 0x08 };
-
-enum { AWAKE, WANTS_ENTRIES, WANTS_HALF, WANTS_ALL };
-
-enum pc { TOP, TAKE, COPY, WORK, SEND, PUT, WAKE, RANG, BELL, DOZE, LOOK, SLEEP, RISE, HUSH,
-	  RESERVE, RELOAD, AGAIN, FILL, EXTEND, FINISHED, ABSENT, GONE, RECOVER, RECOVERED, RING };
-
-enum fault { RIGHT, NO_AGAIN, LATE_TAKEN, NO_FENCE, NO_FULL_FENCE, NO_LOOK, NO_DROPS, EARLY_DONE,
-	     LOOSE_DONE, LOOSE_TAKEN, LOOSE_LAST, EARLY_LOADS, QUIET };
-
-struct store {
-	uint8_t var, val;
-};
-
-/**
- * struct proc - Private memory of a process
- * @after:	Where to go on after ring_wake(), or after look_free()
- * @ahead:	Frames were loaded before the cursor (EARLY_LOADS)
- * @rang:	It was the doorbell that woke it
- */
-struct proc {
-	uint8_t pc, after, done, seen, rung, n, i, a, b, last, ahead, rang;
-	uint8_t own[2];
-	uint8_t stores;
-	struct store sb[SB];
-};
-
-struct state {
-	uint8_t mem[VARS];
-	uint8_t bell[PROCS];
-	uint8_t sent, gone;	/* bit an entry */
-	uint8_t kills, joins, spurious;
-	struct proc proc[PROCS];
-};
-
-struct conf {
-	const char *what;
-	uint8_t stages, last, entries, burst, packets, kills, joins, spurious;
-	bool weak, polls;
-	enum fault fault;
-};
-
-static const struct conf *conf;
-static struct state *s;		/* at hand */
-static struct proc *p;
-static unsigned k;
-static const char *bad;
-
-static void violated(const char *what)
-{
-	if (!bad)
-		bad = what;
-}
-
-static void need(bool good, const char *what)
-{
-	if (!good)
-		violated(what);
-}
-
-/* --- memory --------------------------------------------------------------- */
-
-static uint8_t load(unsigned var)
-{
-	for (int j = p->stores - 1; j >= 0; j--)
-		if (p->sb[j].var != FENCE && (p->sb[j].var & VAR) == var)
-			return p->sb[j].val;
-	return s->mem[var];
-}
-
-static void store(unsigned var, unsigned val)
-{
-	if (p->stores == SB)
-		abort();
-	p->sb[p->stores++] = (struct store){ (uint8_t)var, (uint8_t)val };
-}
-
-static void release_fence(void)
-{
-	if (conf->weak && p->stores)
-		store(FENCE, 0);
-}
-
-static bool room_for(int n)
-{
-	return p->stores + n <= SB;
-}
-
-/* May store @j of the buffer drain now? */
-static bool may_drain(const struct proc *q, int j)
-{
-	if (j && (!conf->weak || q->sb[j].var & RELEASE))
-		return false;
-	if (q->sb[j].var == FENCE)
-		return false;
-	for (int b = 0; b < j; b++)
-		if (q->sb[b].var == FENCE || (q->sb[b].var & VAR) == (q->sb[j].var & VAR))
-			return false;
-	return true;
-}
-
-static void forget(int j)
-{
-	p->stores--;
-	memmove(&p->sb[j], &p->sb[j + 1], (unsigned)(p->stores - j) * sizeof(p->sb[0]));
-	p->sb[p->stores] = (struct store){ 0 };
-}
-
-static void drain_one(int j)
-{
-	s->mem[p->sb[j].var & VAR] = p->sb[j].val;
-	forget(j);
-	while (p->stores && p->sb[0].var == FENCE)
-		forget(0);
-}
-
-static bool of_frame(const struct store *st)
-{
-	return st->var != FENCE && (st->var & VAR) >= V_DESC;
-}
-
-/* Store @j drains.  Those to frames do no earlier than something needs them to: the later
- * they are seen, the worse.  When a process dies they may all have been seen: die(). */
-static bool drain(int j)
-{
-	if (j >= p->stores || p->sb[j].var == FENCE)
-		return false;
-	if (of_frame(&p->sb[j])) {
-		for (int i = 0; i < p->stores; i++)
-			if (!of_frame(&p->sb[i]))
-				return false;
-		drain_one(0);
-		return true;
-	}
-	while (j && !may_drain(p, j) && of_frame(&p->sb[0])) {
-		int had = p->stores;
-
-		drain_one(0);
-		j -= had - p->stores;
-	}
-	if (!may_drain(p, j))
-		return false;
-	drain_one(j);
-	return true;
-}
-
-static unsigned desc_of(unsigned i)
-{
-	return V_DESC + i % conf->entries;
-}
-
-static unsigned data_of(unsigned i)
-{
-	return V_DATA + i % conf->entries;
-}
-
-/* done of process @j as it believes itself */
-static uint8_t done_of(unsigned j)
-{
-	const struct proc *q = &s->proc[j];
-
-	return q->pc == ABSENT || q->pc == GONE ? s->mem[V_DONE + j] : q->done;
-}
+#include "ringmodelmem.h"
 
 /* --- both ----------------------------------------------------------------- */
 
@@ -307,7 +127,9 @@ static bool bell(void)
 
 static uint8_t wish(void)
 {
-	return k ? WANTS_ENTRIES : p->done == conf->packets ? WANTS_ALL : WANTS_HALF;
+	if (k)
+		return WANTS_ENTRIES;
+	return p->done == conf->packets || p->window < conf->entries ? WANTS_ALL : WANTS_HALF;
 }
 
 static bool doze(void)
@@ -366,13 +188,14 @@ static bool cursor_moved(void)
 
 static bool extend(void)
 {
-	unsigned release = conf->fault == LOOSE_LAST ? 0 : RELEASE;
+	unsigned first = conf->fault == LOOSE_JOIN ? 0 : RELEASE;
+	unsigned second = conf->fault == LOOSE_LAST ? 0 : RELEASE;
 
 	if (!room_for(3))
 		return false;
 	store(V_TAKEN + k + 1, p->done);
-	store(V_DONE + k + 1, p->done);
-	store(V_LAST | release, k + 1);
+	store((V_DONE + k + 1) | first, p->done);
+	store(V_LAST | second, k + 1);
 	p->last = 0;
 	return go(TOP);
 }
@@ -383,6 +206,24 @@ static bool may_extend(void)
 		return false;
 	s->joins--;
 	return conf->fault == QUIET ? go(EXTEND) : wake_then(EXTEND);
+}
+
+/* seats_clear(): what those behind had not done with is lost */
+static bool may_clear(void)
+{
+	uint8_t last = load(V_LAST);
+
+	if (p->last || !k || !s->clears || p->stores)
+		return false;
+	for (unsigned j = k + 1; j <= last; j++)
+		if (s->proc[j].pc != GONE)
+			return false;
+	s->clears--;
+	for (unsigned e = load(V_DONE + last); e < p->done; e++)
+		s->gone |= (uint8_t)(1u << e);
+	store(V_LAST | RELEASE, k);
+	p->last = 1;
+	return go(conf->fault == QUIET ? TOP : RING);
 }
 
 /* --- a stage -------------------------------------------------------------- */
@@ -413,8 +254,10 @@ static bool stage_top(bool other)
 {
 	unsigned there = p->seen - p->done;
 
+	if (other && conf->fault == EARLY_LOADS)
+		return look_ahead();
 	if (other)
-		return conf->fault == EARLY_LOADS ? look_ahead() : may_extend();
+		return p->last ? may_extend() : may_clear();
 	if (there < conf->burst) {
 		uint8_t seen = load(V_DONE + k - 1);
 
@@ -472,11 +315,14 @@ static bool marks_right(uint8_t data, unsigned upto)
 
 static bool work(void)
 {
-	unsigned e = p->done + p->i;
-	uint8_t *own = &p->own[p->i], data = load(data_of(e));
+	unsigned e = p->done + p->i, at;
+	uint8_t *own, data;
 
 	if (p->i == p->n)
 		return go(PUT);
+	own = &p->own[p->i];
+	at = data_of(e, *own);
+	data = load(at);
 	if (*own & DEAD) {
 		if (p->last)
 			s->gone |= (uint8_t)(1u << e);
@@ -489,7 +335,7 @@ static bool work(void)
 	if (k == 1 && e == RULED)
 		*own |= BY_RULE | CHANGED;
 	else
-		store(data_of(e), data | MARK << (k - 1));
+		store(at, data | MARK << (k - 1));
 	if (p->last && !(*own & DEAD))
 		return go(SEND);
 	if (p->last)
@@ -506,7 +352,8 @@ static bool send(void)
 		return false;
 	need(!(s->sent >> e & 1), "a packet is sent twice");
 	need(!(s->sent >> e), "packets are sent out of order");
-	need((s->mem[data_of(e)] & WHO) == e + 1, "other bytes than the packet's are sent");
+	need((s->mem[data_of(e, p->own[p->i])] & WHO) == e + 1,
+	     "other bytes than the packet's are sent");
 	s->sent |= (uint8_t)(1u << e);
 	p->i++;
 	return go(WORK);
@@ -545,6 +392,9 @@ static bool sit(void)
 
 	if (s->mem[V_LAST] < k)
 		return false;
+	for (unsigned j = 0; j < k; j++)
+		if (s->proc[j].last)
+			return false;	/* which does not let it in */
 	*p = (struct proc){ .last = load(V_LAST) == k };
 	p->done = p->seen = p->rung = p->i = load(V_DONE + k);
 	taken = load(V_TAKEN + k);
@@ -607,6 +457,11 @@ static bool die(int n)
 
 /* --- the head ------------------------------------------------------------- */
 
+static unsigned room(void)
+{
+	return p->seen + (conf->fault == NO_WINDOW ? conf->entries : p->window) - p->done;
+}
+
 static bool head_top(bool other)
 {
 	unsigned left = conf->packets - p->done;
@@ -618,7 +473,7 @@ static bool head_top(bool other)
 	if (!left)
 		return conf->polls ? go(RESERVE) : wake_then(DOZE);
 	p->n = (uint8_t)burst_of(left);
-	return go((unsigned)p->seen + conf->entries - p->done < p->n ? RESERVE : FILL);
+	return go(room() < p->n ? RESERVE : FILL);
 }
 
 /* look_free(), in ring_reserve() and in ring_doze(): where nothing is wanted */
@@ -632,17 +487,33 @@ static bool look_free(void)
 	return go(RELOAD);
 }
 
+static bool reserved(void)
+{
+	p->n = (uint8_t)(room() < p->n ? room() : p->n);
+	return p->n ? go(FILL) : wake_then(DOZE);
+}
+
+/* The window may change, or stay */
+static bool choose(bool other)
+{
+	unsigned most = conf->entries;
+
+	if (other) {
+		s->choices--;
+		p->window = (uint8_t)(p->window == most ? most / 2 : most);
+	}
+	return reserved();
+}
+
 static bool freed(void)
 {
-	unsigned room = (unsigned)p->b + conf->entries - p->done;
-
-	need(p->done - p->b <= conf->entries && p->b <= p->done, "the head refuses an honest done");
+	need(p->b <= p->done && p->done - p->b <= p->window, "the head refuses an honest done");
 	p->seen = p->b;
 	p->a = p->b = 0;
-	if (p->n) {
-		p->n = (uint8_t)(room < p->n ? room : p->n);
-		return p->n ? go(FILL) : wake_then(DOZE);
-	}
+	if (p->n && s->choices && (p->seen == p->done || conf->fault == BUSY_CHOICE))
+		return go(CHOOSE);
+	if (p->n)
+		return reserved();
 	if (!fulfilled(wish(), p->done - p->seen))
 		return go(conf->polls ? TOP : SLEEP);
 	return go(p->done == conf->packets ? FINISHED : RISE);
@@ -656,15 +527,27 @@ static bool reload(void)
 
 static bool again(void)
 {
-	return load(V_LAST) == p->a ? freed() : go(RESERVE);
+	uint8_t last = load(V_LAST);
+
+	need(last >= p->a || conf->fault != SHRUNK_LIES, "a last that shrank is taken for a lie");
+	if (last <= p->a)
+		return freed();
+	p->a = last;
+	return go(RELOAD);
 }
 
-static void overwrites(unsigned e)
+/* Entry @e takes its predecessor's descriptor, and the buffer @slot */
+static void overwrites(unsigned e, unsigned slot)
 {
-	if (e < conf->entries)
-		return;
+	unsigned least = p->done;
+
 	for (unsigned j = 1; j <= s->mem[V_LAST]; j++)
-		need(done_of(j) > e - conf->entries, "an entry is overwritten that is still needed");
+		if (done_of(j) < least)
+			least = done_of(j);
+	need(e < least + conf->entries, "an entry is overwritten that is still needed");
+	for (unsigned i = least; i < e && !bad; i++)
+		need(load(desc_of(i)) / SLOT != slot,
+		     "a buffer is overwritten that is still needed");
 }
 
 static bool fill(void)
@@ -676,9 +559,11 @@ static bool fill(void)
 	if (conf->fault == EARLY_DONE)
 		store_done();
 	for (unsigned e = first; e < first + p->n; e++) {
-		overwrites(e);
-		store(data_of(e), e + 1);
-		store(desc_of(e), e + 1);
+		unsigned slot = e % p->window;
+
+		overwrites(e, slot);
+		store(V_DATA + slot, e + 1);
+		store(desc_of(e), slot * SLOT | (e + 1));
 	}
 	if (conf->fault != EARLY_DONE)
 		store_done();
@@ -694,6 +579,7 @@ static bool step(bool other)
 	case TOP:	return k ? stage_top(other) : head_top(other);
 	case WAKE:	return !(other && !p->last) && wake(other);
 	case SLEEP:	return sleeping(other);
+	case CHOOSE:	return choose(other);
 	default:	break;
 	}
 	if (other)

@@ -97,10 +97,13 @@ static void start(struct state *x)
 	x->kills = conf->kills;
 	x->joins = conf->joins;
 	x->spurious = conf->spurious;
+	x->clears = conf->clears;
+	x->choices = conf->choices;
 	for (unsigned j = 0; j < PROCS; j++) {
 		x->proc[j].pc = j > conf->last ? ABSENT : TOP;
 		x->proc[j].last = j == conf->last;
 	}
+	x->proc[0].window = conf->entries;
 }
 
 /* A way to the violation, for people */
@@ -108,8 +111,8 @@ static void tell(void)
 {
 	static const char *const names[] = {
 		"top", "take", "copy", "work", "send", "put", "wake", "rang", "bell", "doze", "look",
-		"sleep", "rise", "hush", "reserve", "reload", "again", "fill", "extend", "finished",
-		"absent", "gone", "recover", "recovered", "ring" };
+		"sleep", "rise", "hush", "reserve", "reload", "again", "choose", "fill", "extend",
+		"finished", "absent", "gone", "recover", "recovered", "ring" };
 
 	printf("# %s after %zu steps:", bad, depth);
 	for (size_t d = depth > 200 ? depth - 200 : 0; d < depth; d++) {
@@ -180,47 +183,60 @@ static const char *explore(const struct conf *c)
 	return bad;
 }
 
-/* stages, last at the start, entries, burst, packets, kills, joins, spurious, weak, polls.
- * Where all poll nobody rings: what can happen to frames can happen so as well, for when
- * anybody looks is left open, in far fewer states. */
+/* stages, last at the start, entries, burst, packets, kills, joins, spurious, clears, choices,
+ * weak, polls.  Where all poll nobody rings: what can happen to frames can happen so as well,
+ * for when anybody looks is left open, in far fewer states. */
 static const struct conf right[] = {
-	{ "two stages sleep, tso", 2, 2, 2, 1, 3, 0, 0, 0, false, false, RIGHT },
-	{ "two stages sleep, weak", 2, 2, 2, 1, 3, 0, 0, 0, true, false, RIGHT },
-	{ "one sleeps, and wakes without a bell, weak", 1, 1, 2, 1, 4, 0, 0, 2, true, false, RIGHT },
-	{ "one sleeps, two deaths, weak", 1, 1, 2, 1, 3, 2, 0, 0, true, false, RIGHT },
-	{ "two sleep, one death, weak", 2, 2, 2, 1, 2, 1, 0, 0, true, false, RIGHT },
-	{ "one sleeps, one joins, weak", 2, 1, 2, 1, 2, 0, 1, 0, true, false, RIGHT },
-	{ "two stages, two deaths, tso", 2, 2, 4, 2, 6, 2, 0, 0, false, true, RIGHT },
-	{ "two stages, two deaths, weak", 2, 2, 4, 2, 6, 2, 0, 0, true, true, RIGHT },
-	{ "three stages, two deaths, weak", 3, 3, 2, 1, 3, 2, 0, 0, true, true, RIGHT },
-	{ "one joins, one death, weak", 2, 1, 2, 1, 4, 1, 1, 0, true, true, RIGHT },
-	{ "two join, one death, weak", 2, 0, 2, 1, 3, 1, 2, 0, true, true, RIGHT },
+	{ "two stages sleep, tso", 2, 2, 2, 1, 3, 0, 0, 0, 0, 0, 0, 0, RIGHT },
+	{ "two stages sleep, weak", 2, 2, 2, 1, 3, 0, 0, 0, 0, 0, 1, 0, RIGHT },
+	{ "one sleeps and wakes without a bell, weak", 1, 1, 2, 1, 4, 0, 0, 2, 0, 0, 1, 0, RIGHT },
+	{ "one sleeps, two deaths, weak", 1, 1, 2, 1, 3, 2, 0, 0, 0, 0, 1, 0, RIGHT },
+	{ "two sleep, one death, weak", 2, 2, 2, 1, 2, 1, 0, 0, 0, 0, 1, 0, RIGHT },
+	{ "one sleeps, one joins, weak", 2, 1, 2, 1, 2, 0, 1, 0, 0, 0, 1, 0, RIGHT },
+	{ "two stages, two deaths, tso", 2, 2, 4, 2, 6, 2, 0, 0, 0, 0, 0, 1, RIGHT },
+	{ "two stages, two deaths, weak", 2, 2, 4, 2, 6, 2, 0, 0, 0, 0, 1, 1, RIGHT },
+	{ "three stages, two deaths, weak", 3, 3, 2, 1, 3, 2, 0, 0, 0, 0, 1, 1, RIGHT },
+	{ "one joins, one death, weak", 2, 1, 2, 1, 4, 1, 1, 0, 0, 0, 1, 1, RIGHT },
+	{ "two join, one death, weak", 2, 0, 2, 1, 3, 1, 2, 0, 0, 0, 1, 1, RIGHT },
+	{ "one dies and is cleared, one joins, weak", 2, 2, 2, 1, 4, 1, 1, 0, 1, 0, 1, 1, RIGHT },
+	{ "one dies and is cleared, one sleeps, weak", 2, 2, 2, 1, 2, 1, 0, 0, 1, 0, 1, 0, RIGHT },
+	{ "the window changes, one death, weak", 2, 2, 4, 1, 6, 1, 0, 0, 0, 2, 1, 1, RIGHT },
+	{ "a small window changes, two deaths, weak", 2, 2, 2, 1, 5, 2, 0, 0, 0, 3, 1, 1, RIGHT },
+	{ "the window changes, one sleeps, weak", 1, 1, 2, 1, 4, 0, 0, 0, 0, 2, 1, 0, RIGHT },
 };
 
 /* With SOAK=1: millions of states each */
 static const struct conf deep[] = {
-	{ "two sleep, one death, three packets, tso", 2, 2, 2, 1, 3, 1, 0, 0, false, false, RIGHT },
-	{ "two sleep, one death, three packets, weak", 2, 2, 2, 1, 3, 1, 0, 0, true, false, RIGHT },
-	{ "one sleeps, one joins, one death, weak", 2, 1, 2, 1, 2, 1, 1, 0, true, false, RIGHT },
-	{ "two sleep, bursts of two, weak", 2, 2, 4, 2, 5, 0, 0, 1, true, false, RIGHT },
-	{ "three stages, three deaths, weak", 3, 3, 4, 2, 6, 3, 0, 0, true, true, RIGHT },
-	{ "one joins, two deaths, weak", 2, 1, 4, 2, 6, 2, 1, 0, true, true, RIGHT },
+	{ "two sleep, one death, three packets, tso", 2, 2, 2, 1, 3, 1, 0, 0, 0, 0, 0, 0, RIGHT },
+	{ "two sleep, one death, three packets, weak", 2, 2, 2, 1, 3, 1, 0, 0, 0, 0, 1, 0, RIGHT },
+	{ "one sleeps, one joins, one death, weak", 2, 1, 2, 1, 2, 1, 1, 0, 0, 0, 1, 0, RIGHT },
+	{ "two sleep, bursts of two, weak", 2, 2, 4, 2, 5, 0, 0, 1, 0, 0, 1, 0, RIGHT },
+	{ "three stages, three deaths, weak", 3, 3, 4, 2, 6, 3, 0, 0, 0, 0, 1, 1, RIGHT },
+	{ "one joins, two deaths, weak", 2, 1, 4, 2, 6, 2, 1, 0, 0, 0, 1, 1, RIGHT },
+	{ "two die and are cleared, two join, weak", 3, 3, 2, 1, 4, 2, 2, 0, 1, 0, 1, 1, RIGHT },
+	{ "the window changes, one is cleared, weak", 2, 2, 4, 2, 6, 2, 1, 0, 1, 2, 1, 1, RIGHT },
 };
 
 static const struct conf wrong[] = {
-	{ "the head does not read last again", 2, 1, 2, 1, 4, 0, 1, 0, false, true, NO_AGAIN },
-	{ "taken is stored after the first change", 2, 2, 2, 1, 3, 1, 0, 0, false, true, LATE_TAKEN },
-	{ "no fence behind taken", 2, 2, 2, 1, 3, 1, 0, 0, true, true, NO_FENCE },
-	{ "no full fence between word and look", 1, 1, 2, 1, 3, 0, 0, 0, false, false, NO_FULL_FENCE },
-	{ "no look once more before sleep", 1, 1, 2, 1, 3, 0, 0, 0, false, false, NO_LOOK },
-	{ "a successor goes on from done", 2, 2, 2, 1, 3, 1, 0, 0, false, true, NO_DROPS },
-	{ "done is stored before the frames", 2, 2, 2, 1, 3, 0, 0, 0, false, true, EARLY_DONE },
-	{ "done is stored without release", 2, 2, 2, 1, 3, 0, 0, 0, true, true, LOOSE_DONE },
-	{ "done is read without acquire", 2, 2, 2, 1, 3, 0, 0, 0, false, true, EARLY_LOADS },
-	{ "taken is stored without release", 2, 2, 4, 2, 6, 1, 0, 0, true, true, LOOSE_TAKEN },
-	{ "last is stored without release", 2, 1, 2, 1, 4, 0, 1, 0, true, true, LOOSE_LAST },
-	{ "a successor rings nobody", 1, 1, 2, 1, 3, 1, 0, 0, false, false, QUIET },
-	{ "a stage joins, and nobody rings", 2, 1, 2, 1, 3, 0, 1, 0, false, false, QUIET },
+	{ "the head does not read last again", 2, 1, 2, 1, 4, 0, 1, 0, 0, 0, 0, 1, NO_AGAIN },
+	{ "taken is stored after a change", 2, 2, 2, 1, 3, 1, 0, 0, 0, 0, 0, 1, LATE_TAKEN },
+	{ "no fence behind taken", 2, 2, 2, 1, 3, 1, 0, 0, 0, 0, 1, 1, NO_FENCE },
+	{ "no full fence before the look", 1, 1, 2, 1, 3, 0, 0, 0, 0, 0, 0, 0, NO_FULL_FENCE },
+	{ "no look once more before sleep", 1, 1, 2, 1, 3, 0, 0, 0, 0, 0, 0, 0, NO_LOOK },
+	{ "a successor goes on from done", 2, 2, 2, 1, 3, 1, 0, 0, 0, 0, 0, 1, NO_DROPS },
+	{ "done is stored before the frames", 2, 2, 2, 1, 3, 0, 0, 0, 0, 0, 0, 1, EARLY_DONE },
+	{ "done is stored without release", 2, 2, 2, 1, 3, 0, 0, 0, 0, 0, 1, 1, LOOSE_DONE },
+	{ "done is read without acquire", 2, 2, 2, 1, 3, 0, 0, 0, 0, 0, 0, 1, EARLY_LOADS },
+	{ "taken is stored without release", 2, 2, 4, 2, 6, 1, 0, 0, 0, 0, 1, 1, LOOSE_TAKEN },
+	{ "last is stored without release", 2, 1, 2, 1, 4, 0, 1, 0, 0, 0, 1, 1, LOOSE_LAST },
+	{ "a new done is stored without release", 2, 2, 2, 1, 4, 1, 1, 0, 1, 0, 1, 1, LOOSE_JOIN },
+	{ "a successor rings nobody", 1, 1, 2, 1, 3, 1, 0, 0, 0, 0, 0, 0, QUIET },
+	{ "a stage joins, and nobody rings", 2, 1, 2, 1, 3, 0, 1, 0, 0, 0, 0, 0, QUIET },
+	{ "seats are cleared, and nobody rings", 2, 2, 2, 1, 3, 1, 0, 0, 1, 0, 0, 0, QUIET },
+	{ "a last that shrank is a lie", 2, 2, 2, 1, 4, 1, 0, 0, 1, 0, 0, 1, SHRUNK_LIES },
+	{ "the window changes in use", 2, 2, 2, 1, 5, 0, 0, 0, 0, 3, 0, 1, BUSY_CHOICE },
+	{ "the window is no bound", 2, 2, 2, 1, 4, 0, 0, 0, 0, 1, 0, 1, NO_WINDOW },
+	{ "a stage takes buffer i for entry i's", 2, 2, 2, 1, 4, 0, 0, 0, 0, 1, 0, 1, NO_SLOT },
 };
 
 static void all_right(const struct conf *c, size_t n)
