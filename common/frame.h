@@ -254,7 +254,7 @@ bool frame_set(struct frame *f, const void *data, size_t len) __attribute__((non
  * frame_copy() - Copy a packet and all that is known of it into another frame's own buffer
  * @tail:	Bytes that must be free behind the packet
  *
- * An encapsulation right in front of the packet stays there.
+ * An encapsulation right in front of the packet stays there.  @to keeps its slot.
  *
  * Return: false, with @to undefined, if its buffer is too small
  */

@@ -262,6 +262,25 @@ static void test_reset(void)
 	frame_pool_free(pool);
 }
 
+/* Of a copy all is the original's but where it lies */
+static void test_copy(void)
+{
+	struct frame **pool = frame_pool_new(2, 2048);
+	struct frame *from = pool[0], *to = pool[1];
+	uint8_t *buf = to->buf;
+
+	if (!frame_set(from, "abc", 3))
+		abort();
+	from->slot = 5;
+	from->seq = 7;
+	to->slot = 9;
+	OK(frame_copy(to, from, 0) && to->seq == 7 && to->len == 3 && from->slot == 5,
+	   "a copy is of the same packet");
+	OK(to->slot == 9 && to->buf == buf && frame_data(to) == buf + FRAME_HEADROOM &&
+	   !memcmp(frame_data(to), "abc", 3), "and lies in its own buffer, which keeps its number");
+	frame_pool_free(pool);
+}
+
 int main(void)
 {
 	test_good();
@@ -273,5 +292,6 @@ int main(void)
 	test_long_chain();
 	test_frame();
 	test_reset();
+	test_copy();
 	return tap_done();
 }
