@@ -16,8 +16,8 @@
  * With gwtun the server's side comes first: the client's SYN waits for what becomes of it.
  * Alone, the kernel has accepted the client before we know of it: AWAIT is left out.
  *
- * A silent connection stays in SNIFF: as long as nobody speaks there is nothing to decide.  When the
- * server speaks first it is plain TCP.
+ * A silent connection stays in SNIFF: as long as nobody speaks there is nothing to decide.  When
+ * the server speaks first it is plain TCP.
  */
 #ifndef GW_CONN_H
 #define GW_CONN_H
@@ -64,8 +64,8 @@ struct conn {
  * conn_syn() - gwtun saw a flow's first packet
  * @upstream:	Transparent socket of its endpoint; taken
  */
-void conn_syn(struct worker *w, const struct proxylink_syn *syn, const struct tuple *t, int upstream)
-	__attribute__((nonnull));
+void conn_syn(struct worker *w, const struct proxylink_syn *syn, const struct tuple *t,
+	      int upstream) __attribute__((nonnull));
 
 /**
  * conn_over() - gwtun has given up the SYN that it held for this connection

@@ -65,7 +65,8 @@ struct seen {
  * struct front - Worker 0's
  * @broker:	To whom transparent sockets are asked from; -1: none
  * @spare:	A descriptor to give up when there is none: to take a connection and reset it
- * @seen:	The latest SYN in each place.  What another one took the place of ends by its timeout
+ * @seen:	The latest SYN in each place.  What another one took the place of ends by its
+ *		timeout
  */
 struct front {
 	struct proxy *proxy;

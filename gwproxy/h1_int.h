@@ -14,8 +14,8 @@
  * that no hook wants is counted by its framing and passed on in place.  SIDE_CUT: the rest of
  * a request is thrown away, as the server takes no more.  SIDE_TUNNEL: after 101 or CONNECT.
  *
- * At the end (h1_close()) what is to be sent is sent, both legs are shut, and the client's bytes are
- * read and thrown away for a while: a close with unread bytes would be a RST, which
+ * At the end (h1_close()) what is to be sent is sent, both legs are shut, and the client's bytes
+ * are read and thrown away for a while: a close with unread bytes would be a RST, which
  * may overtake the response.
  */
 #ifndef GW_H1_INT_H
@@ -95,7 +95,7 @@ void h1_bad_response(struct h1 *h, enum h1_why why);	/* a response: 502 */
 void h1_answer(struct h1 *h);				/* a hook's answer */
 void h1_close(struct h1 *h, const char *why);
 void h1_reset(struct h1 *h, const char *why);
-void h1_begin(struct h1 *h);				/* an exchange; hooks don't know of it yet */
+void h1_begin(struct h1 *h);			/* an exchange; hooks don't know of it yet */
 void h1_exchange_end(struct h1 *h, const char *why);
 
 /* A hook's say; true: the exchange waits for it */

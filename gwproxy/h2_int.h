@@ -6,13 +6,13 @@
  *
  * Two nghttp2 sessions, one that is a server for the client, and one that is a client of the
  * server; a stream of one is a stream of the other (struct h2_stream).  SETTINGS, PING and
- * header compression are each connection's own; requests, responses, trailers, RST_STREAM and GOAWAY
- * are passed on.  Push is refused.
+ * header compression are each connection's own; requests, responses, trailers, RST_STREAM and
+ * GOAWAY are passed on.  Push is refused.
  *
  * A direction of a stream (struct h2_half) holds what came and did not go on yet.  Who writes
  * may write what its reader's window takes (h2_half_grant()), but H2_AHEAD at least, so that there
- * is something to send when the reader has more room.  The connection's window opens at once, so that a slow
- * stream does not stop the others, unless all of them hold more than H2_HELD.
+ * is something to send when the reader has more room.  The connection's window opens at once, so
+ * that a slow stream does not stop the others, unless all of them hold more than H2_HELD.
  *
  * While a socket takes nothing no stream can go on there: then nothing more is read from the
  * other side, whatever the windows (lane_takes()).
@@ -93,7 +93,8 @@ struct h2_stream {
 	struct body piece;
 	uint64_t moved_ns, wait_ns;
 	size_t interim;
-	bool client_open, server_open, answered, rst_after, sent_all, decided, todo, timed_out, dead;
+	bool client_open, server_open, answered, rst_after, sent_all;
+	bool decided, todo, timed_out, dead;
 	enum hook_verdict verdict;
 	int asked_body;
 	const char *bad;
@@ -134,11 +135,12 @@ void h2_stream_reset(struct h2_stream *s, uint32_t code, const char *why);
 void h2_stream_closed(struct h2_stream *s, bool client, uint32_t code);
 void h2_stream_sent_all(struct h2_stream *s);	/* END_STREAM went to the client */
 void h2_server_gone(struct h2 *h, const char *why);	/* no stream will hear of it any more */
-void h2_sweep(struct h2 *h, const char *why);	/* @why: all streams end now; NULL: those that are dead */
+void h2_sweep(struct h2 *h, const char *why);	/* @why: all streams end now; NULL: the dead */
 void h2_stream_free(struct h2_stream *s);
 
 /* h2half.c */
-int h2_buf_add(struct h2_buf *b, const void *data, size_t len, bool large);	/* @large: more comes */
+/* @large: more comes */
+int h2_buf_add(struct h2_buf *b, const void *data, size_t len, bool large);
 void h2_buf_drop(struct h2_buf *b, size_t n);
 void h2_half_free(struct h2_stream *s, bool up);
 int h2_half_came(struct h2_stream *s, bool up, const uint8_t *data, size_t len);

@@ -23,7 +23,7 @@ enum hello_verdict {
 	HELLO_WHOLE,	/* it is there and well-formed */
 	HELLO_MORE,	/* so far it may be one: read on */
 	HELLO_NOT,	/* another protocol: the first bytes say so */
-	HELLO_BROKEN,	/* TLS, but lengths that don't fit, a name that is none, or longer than HELLO_MAX */
+	HELLO_BROKEN,	/* TLS, but lengths don't fit, a name is none, or all of it > HELLO_MAX */
 };
 
 /**

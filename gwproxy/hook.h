@@ -28,9 +28,9 @@ struct body;
 
 enum hook_verdict {
 	HOOK_PASS,	/* go on, with what was changed in place */
-	HOOK_ANSWER,	/* request points only: @answer of the exchange goes back, nothing to the server */
+	HOOK_ANSWER,	/* request points only: @answer goes back, nothing to the server */
 	HOOK_DROP,	/* end this exchange: HTTP/1.1 closes (RST), HTTP/2 resets the stream */
-	HOOK_WAIT,	/* exchange_resume() will tell; after the time for a response it is over: "timeout" */
+	HOOK_WAIT,	/* exchange_resume() tells; after a response's time it is over: "timeout" */
 };
 
 /**
@@ -95,8 +95,8 @@ struct hook_wait {
  * @conn:	Its connection
  * @id:		Unique in its connection; HTTP/2: the stream's
  * @req, @resp:	Heads, after changes; @resp NULL until it came
- * @answer, @answer_body:	With HOOK_ANSWER: set by the hook.  The head is freed by the engine, the
- *		body (malloc(3)) by hooks_exchange_end()
+ * @answer, @answer_body:	With HOOK_ANSWER: set by the hook.  The head is freed by the engine,
+ *		the body (malloc(3)) by hooks_exchange_end()
  * @req_bytes, @resp_bytes:	Of bodies, so far, as received
  * @start_ns, @sent_ns, @head_ns, @end_ns:	CLOCK_REALTIME: request head complete, passed on,
  *		response head complete, all done; 0: not yet
@@ -149,12 +149,13 @@ int body_replace(struct body *b, const void *data, size_t len);
 /**
  * struct hook_ops - A hook; any function may be NULL: pass
  * @body_changes:	Will bodies of this message be looked at or changed in length? Called
- *		after the head's point.  Engines then take Content-Length off and send chunked (HTTP/1.1;
- *		to HTTP/1.0: until close), and hand out decoded transfer coding; bodies nobody asks for
- *		are passed on without a look.  For the response it is asked twice: before the request
- *		goes on, @resp still NULL, and a yes makes Accept-Encoding "identity"; and after the
- *		response's head.  A content coding that the server chooses all the same is not undone.
- *		After an upgrade (@upgraded "websocket") a yes makes messages come unpacked
+ *		after the head's point.  Engines then take Content-Length off and send chunked
+ *		(HTTP/1.1; to HTTP/1.0: until close), and hand out decoded transfer coding; bodies
+ *		nobody asks for are passed on without a look.  For the response it is asked twice:
+ *		before the request goes on, @resp still NULL, and a yes makes Accept-Encoding
+ *		"identity"; and after the response's head.  A content coding that the server
+ *		chooses all the same is not undone.  After an upgrade (@upgraded "websocket") a
+ *		yes makes messages come unpacked
  * @ws_message:	Whole messages up to 56 KB or more, longer ones in pieces
  * @exchange_end:	Also of a request that was refused by its head, of which no other point was
  *		called: @req may lack anything then
@@ -165,12 +166,14 @@ struct hook_ops {
 	const char *name;
 	enum hook_verdict (*conn_open)(void *ctx, struct conn_facts *c);
 	enum hook_verdict (*request)(void *ctx, unsigned self, struct exchange *x);
-	enum hook_verdict (*request_body)(void *ctx, unsigned self, struct exchange *x, struct body *b);
+	enum hook_verdict (*request_body)(void *ctx, unsigned self, struct exchange *x,
+					  struct body *b);
 	enum hook_verdict (*response)(void *ctx, unsigned self, struct exchange *x);
-	enum hook_verdict (*response_body)(void *ctx, unsigned self, struct exchange *x, struct body *b);
+	enum hook_verdict (*response_body)(void *ctx, unsigned self, struct exchange *x,
+					   struct body *b);
 	bool (*body_changes)(void *ctx, unsigned self, const struct exchange *x, bool response);
-	enum hook_verdict (*ws_message)(void *ctx, unsigned self, struct exchange *x, bool from_client,
-					enum ws_kind kind, struct body *b);
+	enum hook_verdict (*ws_message)(void *ctx, unsigned self, struct exchange *x,
+					bool from_client, enum ws_kind kind, struct body *b);
 	void (*exchange_end)(void *ctx, unsigned self, struct exchange *x);
 	void (*conn_close)(void *ctx, struct conn_facts *c);
 	void (*reload)(void *ctx);

@@ -57,7 +57,8 @@ struct hrules;
  * Return: NULL if there was any error: all of them were written to @c->err as
  * FILE:LINE:COL: what, near "..."
  */
-struct hrules *hrules_open(const struct hrules_conf *c) __attribute__((nonnull, warn_unused_result));
+struct hrules *hrules_open(const struct hrules_conf *c)
+	__attribute__((nonnull, warn_unused_result));
 
 /**
  * hrules_start() - The same at a program's start: exits where there are errors, and with -n
@@ -95,11 +96,14 @@ struct hrules_counts {
 void hrules_counts(const struct hrules *w, struct hrules_counts *out) __attribute__((nonnull));
 
 /**
- * hrules_label() - Name of a rule and how often it was applied: false if there is none of that number
+ * hrules_label() - Name of a rule and how often it was applied
  * @label:	HRULES_LABEL_MAX bytes
+ *
+ * Return: false if there is none of that number
  */
 #define HRULES_LABEL_MAX	64
-bool hrules_label(struct hrules *w, unsigned i, char *label, uint64_t *hits) __attribute__((nonnull));
+bool hrules_label(struct hrules *w, unsigned i, char *label, uint64_t *hits)
+	__attribute__((nonnull));
 
 extern const struct hook_ops hrules_ops;	/* its context is the struct hrules */
 

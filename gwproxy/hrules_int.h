@@ -126,7 +126,8 @@ void hrules_value_put(const struct hrules_value *v, const struct exchange *x,
 /* Facts of an exchange, also for tests */
 struct text hrules_host(const struct exchange *x);		/* no port, no dot at the end */
 struct text hrules_path(const struct exchange *x);		/* no query */
-/* Next argument of the query whose decoded name is @name; *pos starts at 0.  Value decoded into @o */
+/* Next argument of the query whose decoded name is @name; *pos starts at 0.  Its value, decoded,
+ * comes into @o */
 bool hrules_query(const struct exchange *x, struct text name, size_t *pos, struct hrules_out *o);
 bool hrules_same(struct text a, struct text b);		/* case ignored */
 
@@ -164,8 +165,9 @@ struct hrules_edit {
  *
  * Return: false without memory: the body cannot go on
  */
-bool hrules_stream_feed(struct hrules_stream *s, struct hrules_edit *e, const void *data, size_t len,
-			bool last, struct hrules_out *out) __attribute__((warn_unused_result));
+bool hrules_stream_feed(struct hrules_stream *s, struct hrules_edit *e, const void *data,
+			size_t len, bool last, struct hrules_out *out)
+	__attribute__((warn_unused_result));
 void hrules_stream_free(struct hrules_stream *s);
 
 /* ---- hrules_parse.c ---- */

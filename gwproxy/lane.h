@@ -8,7 +8,8 @@
  * was to go on before it there.  Buffers are taken when there is something to hold, and given
  * back when there is not: a connection that waits has none.
  *
- * So that one whose reader stops has none, either, no more is read than the kernel takes (lane_takes()).
+ * So that one whose reader stops has none, either, no more is read than the kernel takes
+ * (lane_takes()).
  */
 #ifndef GW_LANE_H
 #define GW_LANE_H
@@ -74,8 +75,8 @@ static inline void lane_pass(struct lane *l, size_t n)
 }
 
 /**
- * lane_take() / lane_give() - A buffer of @room bytes; those of LANE_ROOM and LANE_OUT_MAX are kept for
- * the next one
+ * lane_take() / lane_give() - A buffer of @room bytes; those of LANE_ROOM and LANE_OUT_MAX are
+ * kept for the next one
  */
 uint8_t *lane_take(size_t room);
 void lane_give(uint8_t *buf, size_t room);
@@ -115,9 +116,9 @@ int lane_skip(struct lane *l, size_t n);
 int lane_put(struct lane *l, const void *data, size_t len);
 
 /**
- * lane_room() - @len bytes, at least one, to be written in place, as lane_put(); NULL without memory
+ * lane_room() - @len bytes, at least one, to be written in place, as lane_put()
  *
- * lane_made() says how many of them were used.
+ * lane_made() says how many of them were used.  Return: NULL without memory
  */
 uint8_t *lane_room(struct lane *l, size_t len);
 static inline void lane_made(struct lane *l, size_t n)

@@ -104,8 +104,8 @@ static inline int leg_shut_as(struct leg *l, const struct leg *from)
 /**
  * leg_takes() - How much that is read from @from now would go to the kernel at once?
  *
- * So nothing waits in our memory for a reader that stops, and little in the kernel's.  The kernel is
- * asked when it was told what it had said that it takes; @from may read as much at once.
+ * So nothing waits in our memory for a reader that stops, and little in the kernel's.  The kernel
+ * is asked when it was told what it had said that it takes; @from may read as much at once.
  *
  * Return: bytes, LEG_PIECE at least; 0: none, and @wants and @ready are as after -EAGAIN
  */

@@ -8,7 +8,10 @@
 #include "leg.h"
 
 /**
- * leg_sock_new() - @fd: non-blocking, the leg's from now on.  NULL without memory: @fd is not touched
+ * leg_sock_new() - A leg that is a socket
+ * @fd:		Non-blocking; the leg's from now on
+ *
+ * Return: NULL without memory: @fd is not touched
  */
 struct leg *leg_sock_new(int fd);
 

@@ -46,8 +46,9 @@ void message_clear(struct message *m) __attribute__((nonnull));
 /*
  * The start line.  Request: method, scheme ("http", "https"), authority (Host or
  * :authority), path with query ("*" and CONNECT's authority form as they came).  Response: status
- * (100 to 999) and, over HTTP/1.1, the reason phrase.  -EINVAL for what a start line may not have, an
- * authority that is no host and port, a path that does not begin with "/" (but "*", and CONNECT's).
+ * (100 to 999) and, over HTTP/1.1, the reason phrase.  -EINVAL for what a start line may not have,
+ * an authority that is no host and port, a path that does not begin with "/" (but "*", and
+ * CONNECT's).
  */
 struct text message_method(const struct message *m);
 struct text message_scheme(const struct message *m);

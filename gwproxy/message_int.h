@@ -67,6 +67,6 @@ static inline void message_settle(struct message *m)
 bool text_is(struct text t, const char *lower);		/* equal, case of @t ignored */
 bool text_same(struct text a, struct text b);		/* equal, case ignored */
 bool message_token_byte(uint8_t c);			/* RFC 9110 5.6.2: tchar */
-bool message_value_byte(uint8_t c);			/* in a field's value: no control byte but HTAB */
+bool message_value_byte(uint8_t c);			/* of a field: no control byte but HTAB */
 
 #endif /* GW_MESSAGE_INT_H */

@@ -2,8 +2,8 @@
 /*
  * page.h - What gwhealth sees of gwproxy: a page as those of stages (stats.h)
  *
- * Its heartbeat is that of the slowest loop.  Counters of packets stay 0: gwproxy counts connections,
- * each kind in a row of the page's rules; flows are the connections that are open.
+ * Its heartbeat is that of the slowest loop.  Counters of packets stay 0: gwproxy counts
+ * connections, each kind in a row of the page's rules; flows are the connections that are open.
  */
 #ifndef GW_PAGE_H
 #define GW_PAGE_H

@@ -62,10 +62,10 @@ struct relay {
  * struct relay_times - Time-outs, ns, of each state
  */
 struct relay_times {
-	uint64_t idle_ns;		/* plain TCP, WebSocket, HTTP/2 without streams; between requests */
+	uint64_t idle_ns;		/* plain TCP, WebSocket, idle HTTP/2; between requests */
 	uint64_t head_ns;		/* from a head's first byte to its last */
 	uint64_t body_ns;		/* without a byte of a body that is under way */
-	uint64_t response_ns;		/* from the request to the response's head; a hook that lets wait */
+	uint64_t response_ns;		/* from the request to the response's head; of HOOK_WAIT */
 	uint64_t linger_ns;		/* half closed, or unsent at the end */
 };
 

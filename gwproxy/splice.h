@@ -4,10 +4,10 @@
  *
  * Theory of operation
  *
- * Between two sockets bytes go through a pipe by splice(2) and never enter this process; with TLS on
- * a leg they go through a buffer.  Pipe or buffer are taken when there is something to move and given
- * back as soon as they are empty: an idle connection holds neither.  Pipes wait in a pool of
- * their thread.
+ * Between two sockets bytes go through a pipe by splice(2) and never enter this process; with TLS
+ * on a leg they go through a buffer.  Pipe or buffer are taken when there is something to move and
+ * given back as soon as they are empty: an idle connection holds neither.  Pipes wait in a pool
+ * of their thread.
  *
  * The end of one direction is passed on when all before it was, and the other direction
  * goes on.  tcp_relay_new() is in relay.h.

@@ -17,8 +17,9 @@
  *				<-	MADE + TUN, or why not
  *	REMOVE endpoint		->	the loop has closed its TUN
  *	PROXY + connection	->	whoever connected to gwtun.sock: proxylink.h begins
- *				<-	ATTACHED + our end of the pair for SYNs; all endpoints made so
- *					far are known to the proxy, and each later one before its MADE
+ *				<-	ATTACHED + our end of the pair for SYNs; all endpoints made
+ *					so far are known to the proxy, and each later one before
+ *					its MADE
  *				<-	DETACHED
  *
  * One proxy at a time.  When the loop closes its end the broker ends, and with it all

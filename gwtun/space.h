@@ -8,10 +8,10 @@
  * The main table routes everything to the TUN.  What comes in by it:
  *
  *	SPACE_PROXY, SPACE_FOREIGN	is looked up in a table of its own, where every address
- *			is local; an nf_tables rule (TPROXY) gives each TCP packet to the socket that
- *			has its addresses and ports, else to the listener.  That is bound to loopback:
- *			bound to the wildcard address, it would have the 4-tuples of clients whose
- *			source port is its own.
+ *			is local; an nf_tables rule (TPROXY) gives each TCP packet to the socket
+ *			that has its addresses and ports, else to the listener.  That is bound to
+ *			loopback: bound to the wildcard address, it would have the 4-tuples of
+ *			clients whose source port is its own.
  *	SPACE_ROUTER	is forwarded, by whatever rules and routes somebody adds: as it is, out by
  *			the TUN again.
  *

@@ -134,7 +134,7 @@ struct ends {
 	uint8_t secret[16];
 	uint32_t max, used, mask, free;
 	struct frame **pool;
-	struct frame *waiting[WAITING_MAX];	/* the first: packets whose namespace is being made */
+	struct frame *waiting[WAITING_MAX];	/* the first: their namespaces are being made */
 	unsigned nwaiting;
 	bool settled;			/* some of them can go on now */
 	struct log_site site;
