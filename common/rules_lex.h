@@ -92,6 +92,21 @@ const struct name_entry *name_take(void **names, const char *name, const char *f
  */
 bool name_parse(void **names, struct lexer *l, char *label, const char *file, unsigned line);
 
+/* One for a rule that has none: @word-HASH, .2 for the second of the same hash */
+void name_make(void **names, char label[RULES_NAME_MAX], const char *word, uint32_t hash,
+	       const char *file, unsigned line);
+
+/* 64 bits that tell a text from all others */
+uint64_t rules_hash(const void *text, size_t len);
+/* The same, of what is printed between begin and end */
+struct printed {
+	FILE *f;
+	char *text;
+	size_t len;
+};
+FILE *printed_begin(struct printed *p) __attribute__((nonnull, returns_nonnull));
+uint64_t printed_hash(struct printed *p) __attribute__((nonnull));
+
 /* Whole file, NUL behind it; NULL with errno */
 char *rules_read(const char *path, size_t *len);
 /* Memory at set-up: exits when there is none */

@@ -156,12 +156,30 @@ static unsigned link_tables(struct rules *r, FILE *err)
 	return errors;
 }
 
-static uint64_t hash_text(const char *text, size_t len)
+uint64_t rules_hash(const void *text, size_t len)
 {
 	uint8_t out[crypto_generichash_BYTES_MIN];
 
-	crypto_generichash(out, sizeof(out), (const uint8_t *)text, len, NULL, 0);
+	crypto_generichash(out, sizeof(out), text, len, NULL, 0);
 	return be64(out);
+}
+
+FILE *printed_begin(struct printed *p)
+{
+	p->f = open_memstream(&p->text, &p->len);
+	if (!p->f)
+		die("no memory for rules");
+	return p->f;
+}
+
+uint64_t printed_hash(struct printed *p)
+{
+	uint64_t hash;
+
+	fclose(p->f);
+	hash = rules_hash(p->text, p->len);
+	free(p->text);
+	return hash;
 }
 
 static int cmp_name(const void *a, const void *b)
@@ -211,20 +229,23 @@ bool name_parse(void **names, struct lexer *l, char *label, const char *file, un
 	       lex_error(l, start, "name \"%s\" is taken by %s:%u", e->name, e->file, e->line);
 }
 
+void name_make(void **names, char label[RULES_NAME_MAX], const char *word, uint32_t hash,
+	       const char *file, unsigned line)
+{
+	unsigned copy = 1;
+	bool was_free;
+
+	snprintf(label, RULES_NAME_MAX, "%s-%08x", word, hash);
+	while (name_take(names, label, file, line, &was_free), !was_free)
+		snprintf(label, RULES_NAME_MAX, "%s-%08x.%u", word, hash, ++copy);
+}
+
 static uint64_t hash_text_of(const struct rule *rule)
 {
-	uint64_t hash;
-	size_t len;
-	char *text;
-	FILE *f = open_memstream(&text, &len);
+	struct printed p;
 
-	if (!f)
-		die("no memory for rules");
-	rule_print(rule, false, f);
-	fclose(f);
-	hash = hash_text(text, len);
-	free(text);
-	return hash;
+	rule_print(rule, false, printed_begin(&p));
+	return printed_hash(&p);
 }
 
 static uint64_t hash_with_tables(const struct rule *rule, uint64_t text)
@@ -237,7 +258,7 @@ static uint64_t hash_with_tables(const struct rule *rule, uint64_t text)
 		if (!t)
 			continue;
 		both[1] = t->hash;
-		both[0] = hash_text((const char *)both, sizeof(both));
+		both[0] = rules_hash(both, sizeof(both));
 	}
 	return both[0];
 }
@@ -249,37 +270,25 @@ static void make_labels(struct rules *r, void **names)
 					     "set" };
 
 	for (unsigned i = 0; i < r->ntables; i++)
-		r->tables[i]->hash = hash_text((const char *)r->tables[i]->prefix,
-					       r->tables[i]->n * sizeof(struct prefix));
+		r->tables[i]->hash = rules_hash(r->tables[i]->prefix,
+						r->tables[i]->n * sizeof(struct prefix));
 	for (unsigned i = 0; i < r->n; i++) {
 		struct rule *rule = &r->rule[i];
 		uint64_t text = hash_text_of(rule);
-		uint32_t hash = (uint32_t)text;
-		unsigned copy = 1;
-		bool was_free;
 
 		rule->hash = hash_with_tables(rule, text);
-		if (rule->named)
-			continue;
-		snprintf(rule->label, sizeof(rule->label), "%s-%08x", words[rule->action], hash);
-		while (name_take(names, rule->label, rule->file, rule->line, &was_free), !was_free)
-			snprintf(rule->label, sizeof(rule->label), "%s-%08x.%u",
-				 words[rule->action], hash, ++copy);
+		if (!rule->named)
+			name_make(names, rule->label, words[rule->action], (uint32_t)text,
+				  rule->file, rule->line);
 	}
 }
 
 static void hash_rules(struct rules *r)
 {
-	size_t len;
-	char *text;
-	FILE *f = open_memstream(&text, &len);
+	struct printed p;
 
-	if (!f)
-		die("no memory for rules");
-	rules_print(r, f);
-	fclose(f);
-	r->hash = hash_text(text, len);
-	free(text);
+	rules_print(r, printed_begin(&p));
+	r->hash = printed_hash(&p);
 }
 
 /* Not by a whole verdict but by a bit of it */

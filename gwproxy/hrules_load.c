@@ -73,20 +73,12 @@ static unsigned parse_source(struct hrules_set *rs, const struct hrules_conf *c,
 	return l.errors;
 }
 
-static uint32_t hash_of(const struct hrule *r)
+static uint64_t hash_of(const struct hrule *r)
 {
-	uint8_t out[crypto_generichash_BYTES_MIN];
-	size_t len;
-	char *text;
-	FILE *f = open_memstream(&text, &len);
+	struct printed p;
 
-	if (!f)
-		die("no memory for rules");
-	hrule_print(r, false, f);
-	fclose(f);
-	crypto_generichash(out, sizeof(out), (const uint8_t *)text, len, NULL, 0);
-	free(text);
-	return (uint32_t)be64(out);
+	hrule_print(r, false, printed_begin(&p));
+	return printed_hash(&p);
 }
 
 /* A label for rules without a name: ACTION-HASH of the text, .2 for its second copy */
@@ -100,16 +92,10 @@ static void make_labels(struct hrules_set *rs)
 
 	for (unsigned i = 0; i < rs->n; i++) {
 		struct hrule *r = &rs->rule[i];
-		uint32_t hash = r->named ? 0 : hash_of(r);
-		unsigned copy = 1;
-		bool was_free;
 
-		if (r->named)
-			continue;
-		snprintf(r->label, sizeof(r->label), "%s-%08x", words[r->action], hash);
-		while (name_take(&rs->names, r->label, r->file, r->line, &was_free), !was_free)
-			snprintf(r->label, sizeof(r->label), "%s-%08x.%u", words[r->action], hash,
-				 ++copy);
+		if (!r->named)
+			name_make(&rs->names, r->label, words[r->action], (uint32_t)hash_of(r),
+				  r->file, r->line);
 	}
 }
 
