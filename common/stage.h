@@ -121,7 +121,7 @@ struct stage {
 	struct stream_conf stream;
 	int watch_fd;
 	uint64_t now_ns;
-	/* private to stage.c */
+	/* private to common/stage*.c */
 	FILE *print_to;
 	int run_fd;
 	int sig_fd;

@@ -20,6 +20,16 @@ static inline bool is_kind(const char *kind, const char *what)
 }
 
 /**
+ * stage_settle() - The chain's name is known
+ */
+void stage_settle(struct stage *st, const char *name) __attribute__((nonnull));
+
+/**
+ * stage_go_live() - The source is an interface after all: be seen from outside
+ */
+void stage_go_live(struct stage *st) __attribute__((nonnull));
+
+/**
  * stage_say_ways() - Which way packets come and go: once that is decided, or after a second;
  * again when it changes
  */
