@@ -25,8 +25,14 @@ _procs = []
 
 @atexit.register
 def _clean():
-    for p in _procs:
-        if p.poll() is None:
+    left = [p for p in _procs if p.poll() is None]
+    for p in left:
+        p.terminate()           # who has children (nginx) takes them along; killed, it leaves them
+    end = time.monotonic() + 2
+    for p in left:
+        try:
+            p.wait(max(0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
             p.kill()
             p.wait()
     shutil.rmtree(DIR, ignore_errors=True)
