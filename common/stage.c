@@ -62,10 +62,17 @@ static void note_upstream(struct stage *st)
 	atomic_store_explicit(&p->nupstream, n, memory_order_release);
 }
 
+static uint16_t way(bool ring, const char *kind)
+{
+	return ring ? STATS_RING : kind_has_neighbour(kind) ? STATS_STREAM : STATS_NO_WAY;
+}
+
 static void publish(struct stage *st)
 {
 	struct stats_page *p = st->stats.page;
 
+	p->in_way = way(st->in.state == IN_RING, st->rx->kind);
+	p->out_way = way(st->out[0].state == OUT_RING, st->tx[0]->kind);
 	p->counter[STATS_GAPS] = st->rx->gaps;
 	p->counter[STATS_BROKEN] = st->rx->broken;
 	note_upstream(st);

@@ -63,6 +63,9 @@ enum stats_counter {
 /* What a stage is to its chain.  One beside it is handed flows, not packets: gwproxy */
 enum stats_role { STATS_SOURCE = 1, STATS_SINK = 2, STATS_BESIDE = 4 };
 
+/* How packets come, or go: none where no stage is likely at the other end */
+enum stats_way { STATS_NO_WAY, STATS_STREAM, STATS_RING };
+
 struct stats_rule {
 	char name[STATS_NAME_MAX];
 	uint64_t packets;
@@ -77,6 +80,7 @@ struct stats_rule {
  * @upstream_packets:	Packets received from each, @hand included: where a
  *			successor goes on
  * @hand:		Packets taken in and not yet accounted for: a burst at work
+ * @in_way, @out_way:	enum stats_way, of @in and @out
  * @trouble:		One line while something outside is wrong ("eth0 is down"),
  *			else ""
  * @rules_gen:		Odd while @rules is being rewritten by a reload
@@ -99,7 +103,8 @@ struct stats_page {
 	char out[STATS_SPEC_MAX];
 	char trouble[STATS_SPEC_MAX];
 	_Atomic uint32_t nupstream;
-	uint32_t pad;
+	uint16_t in_way;
+	uint16_t out_way;
 	uint64_t upstream[STATS_UPSTREAM_MAX];
 	uint64_t upstream_packets[STATS_UPSTREAM_MAX];
 	uint64_t hand;

@@ -58,6 +58,12 @@ static json_t *readers(const struct survey *s, unsigned from)
 	return a;
 }
 
+/* NULL: by none */
+static const char *way(unsigned how)
+{
+	return how == STATS_RING ? "ring" : how == STATS_STREAM ? "stream" : NULL;
+}
+
 static json_t *stage(const struct survey *s, unsigned i)
 {
 	const struct survey_stage *st = s->stage[i];
@@ -66,12 +72,12 @@ static json_t *stage(const struct survey *s, unsigned i)
 	char hash[24];
 
 	snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)p->rules_hash);
-	return json_pack("{s:s, s:b, s:b, s:s, s:i, s:i, s:b, s:b, s:s, s:s, s:f, s:f, s:f, s:s,"
-			 " s:o, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:b, s:b, s:s, s:i, s:i, s:b, s:b, s:s, s:s, s:s?, s:s?,"
+			 " s:f, s:f, s:f, s:s, s:o, s:o, s:o, s:o, s:o}",
 		"stage", st->file, "alive", st->alive && !st->gone, "ok", !st->why[0],
 		"why", st->why, "pid", (int)p->pid, "uid", (int)p->uid,
 		"source", (int)(p->role & STATS_SOURCE), "sink", (int)(p->role & STATS_SINK),
-		"in", p->in, "out", p->out,
+		"in", p->in, "out", p->out, "in_way", way(p->in_way), "out_way", way(p->out_way),
 		"heartbeat_age_s", beat < s->now_ns ? (double)(s->now_ns - beat) / 1e9 : 0.0,
 		"started", (double)(p->unix_start_ns / 1000000) / 1e3,
 		"rules_loaded", (double)(p->rules_loaded_unix_ns / 1000000) / 1e3,

@@ -262,7 +262,7 @@ def metrics(h, stages):
     s = json.loads(h.get('/status.json', h.admin)[1])
     decap = [x for x in s['stages'] if x['stage'] == 'gwdecap'][0]
     ok(s['healthy'] and decap['readers'] == ['gwinject'] and decap['drops'] == {'geneve-short': 3}
-       and decap['rules'] == [{'name': 'a"b\\c', 'packets': 7, 'bytes': 700}], 'JSON', decap)
+       and decap['in_way'] is None and decap['rules'] == [{'name': 'a"b\\c', 'packets': 7, 'bytes': 700}], 'JSON', decap)
 
 
 def half_open(h):
@@ -359,6 +359,19 @@ def proxy(h, run):
     expect(h, 200, '', 'which the chain does without')
 
 
+def ways(h):
+    """At both ends is something that takes no ring"""
+    want = {name: ('ring', 'ring') for name in ('gwdecap', 'gwfilter:censor', 'gwtee')}
+    want.update(gwcap=('stream', 'ring'), gwinject=('ring', 'stream'))
+    limit = time.monotonic() + WAIT
+    got = None
+    while got != want and time.monotonic() < limit:
+        got = {s['stage']: (s['in_way'], s['out_way'])
+               for s in json.loads(h.get('/status.json', h.admin)[1])['stages']}
+        time.sleep(0.1)
+    ok(got == want, 'JSON tells which way packets go', got)
+
+
 def real_chain():
     """Kill and stop each stage of a chain over ipc; packets keep coming from a generator."""
     run = tmp + '/real'
@@ -384,6 +397,7 @@ def real_chain():
     stage = {name: start(name) for name in cmd}
     h = Health()
     expect(h, 200, '^ok: gwcap gwdecap gwfilter:censor gwtee gwinject$', 'a real chain')
+    ways(h)
     for name in cmd:
         os.kill(stage[name].pid, signal.SIGSTOP)
         expect(h, 503, '^%s does not move [^;]*$' % name, name + ' stopped, named alone', 3)
