@@ -167,7 +167,9 @@ void stats_move(struct stats *to, struct stats *from)
 void stats_close(struct stats *s)
 {
 	if (s->fd >= 0) {
-		unlinkat(s->dir_fd, s->file, 0);
+		/* The folder may be nobody's that we became: then what stays is no page */
+		if (unlinkat(s->dir_fd, s->file, 0) && s->page)
+			__atomic_store_n(&s->page->magic, 0, __ATOMIC_RELAXED);
 		close(s->fd);
 	}
 	if (s->page)

@@ -155,6 +155,9 @@ void stats_move(struct stats *to, struct stats *from);
 
 /**
  * stats_close() - Unlink (orderly exit) and unmap
+ *
+ * What cannot be unlinked, in a folder that only another user may write to, loses its
+ * magic: to readers and to a successor there is no page.
  */
 void stats_close(struct stats *s);
 

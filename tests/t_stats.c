@@ -54,6 +54,31 @@ static void shared_page(void)
 	OK(stats_attach(&v, dir, "gwfilter:censor") == -ENOENT, "unlinked by an orderly exit");
 }
 
+/* The run folder is somebody else's: opened as root, left as a user */
+static void foreign_folder(void)
+{
+	struct stats_view v;
+	struct stats s;
+	int status = 1;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		if (stats_open(&s, dir, "gwtee", NULL, NULL) || fchmod(dir, 0555) ||
+		    (!geteuid() && setresuid(65534, 65534, 65534)))
+			_exit(1);
+		stats_close(&s);
+		_exit(0);
+	}
+	OK(waitpid(pid, &status, 0) == pid && !status && !faccessat(dir, "gwtee", F_OK, 0),
+	   "a page that its owner may not unlink stays");
+	OK(stats_attach(&v, dir, "gwtee") == -EPROTO, "and is none");
+	fchmod(dir, 0700);
+	OK(!stats_open(&s, dir, "gwtee", NULL, old) && !old->magic,
+	   "a successor finds nothing of it");
+	stats_close(&s);
+}
+
 static void copies(void)
 {
 	struct stats_view v;
@@ -194,6 +219,7 @@ int main(void)
 	names();
 	private_page();
 	shared_page();
+	foreign_folder();
 	copies();
 	crashed_page();
 	strangers();
