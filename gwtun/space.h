@@ -20,7 +20,8 @@
  *
  * Needs CAP_SYS_ADMIN and CAP_NET_ADMIN over the namespaces.  Each call leaves the calling
  * thread in the namespace it was in.  No name is left anywhere: a namespace ends with the last
- * descriptor and process that is in it.
+ * descriptor and process that is in it, and the TUN with the namespace, not with its own
+ * descriptor.  Where somebody else keeps the namespace the TUN stays, with nobody behind it.
  */
 #ifndef GW_SPACE_H
 #define GW_SPACE_H

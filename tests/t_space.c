@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/virtio_net.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -212,10 +214,49 @@ static void many(const char *who)
 	OK(count_fds() == before, "%s: no descriptor is left", who);
 }
 
+/* Flags of the TUN in a namespace; -1: there is none */
+static int device(int ns)
+{
+	struct ifreq ifr = { .ifr_name = SPACE_DEVICE };
+	int own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd, flags = -1;
+
+	if (own < 0 || setns(ns, CLONE_NEWNET))
+		abort();
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && !ioctl(fd, SIOCGIFFLAGS, &ifr))
+		flags = (uint16_t)ifr.ifr_flags;
+	if (setns(own, CLONE_NEWNET))
+		abort();
+	close(fd);
+	close(own);
+	return flags;
+}
+
+static void kept(const char *who)
+{
+	struct space_conf c = { .kind = SPACE_ROUTER, .mtu = 8500 };
+	const char *what;
+	struct space s;
+	int ns, flags;
+
+	if (space_open(&s, &c, &what))
+		return;		/* told before */
+	ns = fcntl(s.ns, F_DUPFD_CLOEXEC, 0);
+	OK(device(ns) & IFF_RUNNING, "%s: the TUN runs", who);
+	space_close(&s);
+	/* Flags follow the carrier a moment later */
+	for (int i = 0; (flags = device(ns)) > 0 && flags & IFF_RUNNING && i < 200; i++)
+		poll(NULL, 0, 10);
+	OK(flags >= 0 && !(flags & IFF_RUNNING), "%s: it stays where somebody keeps the namespace",
+	   who);
+	close(ns);
+}
+
 static void all(const char *who)
 {
 	proxy(who);
 	router(who);
+	kept(who);
 	many(who);
 }
 
