@@ -133,21 +133,38 @@ uint64_t opt_u64(const char *opt, const char *arg, uint64_t min, uint64_t max)
 	return v;
 }
 
-uint64_t opt_ms(const char *opt, const char *arg)
+static const struct { const char *unit; uint64_t ms; } units[] = {
+	{ "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }, { "", 1000 },
+};
+
+/* As people write it; the buffer is the caller's */
+static const char *duration(uint64_t ms, char *out, size_t size)
 {
-	static const struct { const char *unit; double ms; } units[] = {
-		{ "", 1e3 }, { "ms", 1 }, { "s", 1e3 }, { "m", 6e4 }, { "h", 3.6e6 },
-	};
-	char *end;
-	double v = -1;
+	size_t i = 0;
+
+	while (ms % units[i].ms)
+		i++;
+	snprintf(out, size, "%llu%s", (unsigned long long)(ms / units[i].ms),
+		 ms ? units[i].unit : "");
+	return out;
+}
+
+uint64_t opt_ms(const char *opt, const char *arg, uint64_t min, uint64_t max)
+{
+	char *end, low[32], high[32];
+	double v;
 
 	if (*arg >= '0' && *arg <= '9') {
 		v = strtod(arg, &end);
-		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-			if (!strcmp(end, units[i].unit) && v * units[i].ms < 1e13)
-				return (uint64_t)(v * units[i].ms);
+		for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+			double ms = v * (double)units[i].ms;
+
+			if (!strcmp(end, units[i].unit) && ms >= (double)min && ms <= (double)max)
+				return (uint64_t)ms;
+		}
 	}
-	die_usage("--%s: '%s' is not a duration such as 250ms, 5s, 2m", opt, arg);
+	die_usage("--%s: '%s' is not a duration from %s to %s, such as 250ms, 5s, 2m", opt, arg,
+		  duration(min, low, sizeof(low)), duration(max, high, sizeof(high)));
 }
 
 uint64_t opt_bytes(const char *opt, const char *arg, uint64_t min, uint64_t max)
@@ -169,4 +186,10 @@ uint64_t opt_bytes(const char *opt, const char *arg, uint64_t min, uint64_t max)
 	}
 	die_usage("--%s: '%s' is not a size from %llu to %llu bytes (K, M, G)", opt, arg,
 		  (unsigned long long)min, (unsigned long long)max);
+}
+
+void opt_log_level(const char *arg)
+{
+	if (log_set_level(arg))
+		die_usage("--log-level: '%s' is not error, warning, notice, info or debug", arg);
 }

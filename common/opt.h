@@ -57,16 +57,33 @@ int opt_parse(const char *prog, const char *synopsis, const char *summary,
  */
 uint64_t opt_u64(const char *opt, const char *arg, uint64_t min, uint64_t max);
 
+#define OPT_MS_MAX	3153600000000u	/* 100 years: in ns it fits 64 bits */
+
 /**
- * opt_ms() - A duration: "250ms", "5s", "2m", "1h" or plain seconds ("5", "0.5")
+ * opt_ms() - A duration in [@min, @max] ms: "250ms", "5s", "2m", "1h" or plain seconds ("5",
+ * "0.5")
  *
  * Return: milliseconds
  */
-uint64_t opt_ms(const char *opt, const char *arg);
+uint64_t opt_ms(const char *opt, const char *arg, uint64_t min, uint64_t max);
+
+/**
+ * opt_ns() - The same, in nanoseconds
+ * @min, @max:	ms; at most OPT_MS_MAX
+ */
+static inline uint64_t opt_ns(const char *opt, const char *arg, uint64_t min, uint64_t max)
+{
+	return opt_ms(opt, arg, min, max) * 1000000u;
+}
 
 /**
  * opt_bytes() - A size: "4096", "64K", "2M", "1G" (powers of 1024)
  */
 uint64_t opt_bytes(const char *opt, const char *arg, uint64_t min, uint64_t max);
+
+/**
+ * opt_log_level() - log_set_level(), for --log-level
+ */
+void opt_log_level(const char *arg);
 
 #endif /* GW_OPT_H */

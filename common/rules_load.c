@@ -430,10 +430,10 @@ bool rules_option(struct rules_conf *c, int ch, const char *arg)
 		c->midstream = policy("midstream", arg);
 		return true;
 	case RULES_OPT_TCP_TIMEOUT:
-		c->tcp_timeout_ns = opt_ms("tcp-timeout", arg) * 1000000u;
+		c->tcp_timeout_ns = opt_ns("tcp-timeout", arg, 0, OPT_MS_MAX);
 		return true;
 	case RULES_OPT_TIMEOUT:
-		c->timeout_ns = opt_ms("timeout", arg) * 1000000u;
+		c->timeout_ns = opt_ns("timeout", arg, 0, OPT_MS_MAX);
 		return true;
 	}
 	return false;

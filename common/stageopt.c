@@ -8,6 +8,8 @@
 #include "log.h"
 #include "stage.h"
 
+#define DRAIN_MAX_MS	3600000u
+
 enum {
 	O_CHAIN = OPT_COMMON, O_AS, O_INPUTS, O_DRAIN, O_HWM, O_USER, O_LOG, O_READY, O_PRINT,
 	O_NO_RING, O_SPIN
@@ -77,16 +79,15 @@ static void stage_set(void *ctx, int ch, const char *arg)
 	case O_CHAIN: set_chain(st, arg); break;
 	case O_AS: st->conf.as = take_name("as", arg); break;
 	case O_INPUTS: st->conf.inputs = (unsigned)opt_u64("inputs", arg, 1, STREAM_INPUTS_MAX); break;
-	case O_DRAIN: st->conf.drain_ms = MIN(opt_ms("drain-timeout", arg), 3600000u); break;
+	case O_DRAIN:
+		st->conf.drain_ms = MIN(opt_ms("drain-timeout", arg, 0, OPT_MS_MAX), DRAIN_MAX_MS);
+		break;
 	case O_NO_RING: st->conf.no_ring = true; break;
 	case O_SPIN: st->conf.spin_ns = opt_u64("spin", arg, 0, 1000000) * 1000; break;
 	case O_HWM: st->conf.hwm = (int)opt_u64("hwm", arg, 1, 1000000); break;
 	case O_USER: st->conf.user = arg; break;
 	case O_READY: st->conf.ready_fd = (int)opt_u64("ready-fd", arg, 0, 65535); break;
-	case O_LOG:
-		if (log_set_level(arg))
-			die_usage("--log-level: '%s' is not error, warning, notice, info or debug", arg);
-		break;
+	case O_LOG: opt_log_level(arg); break;
 	}
 }
 

@@ -97,13 +97,10 @@ static void set(void *ctx, int ch, const char *arg)
 	case OPT_KEY: h->key_path = arg; break;
 	case OPT_CHAIN: h->chain = arg; break;
 	case OPT_EXPECT: add_expect(&h->expect, arg); break;
-	case OPT_DRAIN: h->drain_ms = opt_ms("drain", arg); break;
+	case OPT_DRAIN: h->drain_ms = opt_ms("drain", arg, 0, OPT_MS_MAX); break;
 	case OPT_USER: h->user = arg; break;
 	case OPT_READY: h->ready_fd = (int)opt_u64("ready-fd", arg, 0, 65535); break;
-	case OPT_LEVEL:
-		if (log_set_level(arg))
-			die_usage("--log-level: '%s' is no level", arg);
-		break;
+	case OPT_LEVEL: opt_log_level(arg); break;
 	}
 }
 

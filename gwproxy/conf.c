@@ -108,11 +108,7 @@ static void parse_ports(const char *opt, struct ports *p, const char *arg)
 
 static uint64_t duration(const char *opt, const char *arg)
 {
-	uint64_t ms = opt_ms(opt, arg);
-
-	if (!ms)
-		die_usage("--%s: '%s' is no time at all", opt, arg);
-	return ms * 1000000u;
+	return opt_ns(opt, arg, 1, OPT_MS_MAX);
 }
 
 static bool set_time(struct proxy *p, int ch, const char *arg)
@@ -172,15 +168,12 @@ static void set(void *ctx, int ch, const char *arg)
 	case OPT_WORKERS: p->nworkers = (unsigned)opt_u64("workers", arg, 1, WORKERS_MAX); break;
 	case OPT_CONNS: c->conns = opt_u64("max-connections", arg, 1, CONNS_MAX); break;
 	case OPT_RECEIVE: p->receive = (unsigned)opt_bytes("receive-buffer", arg, 0, 1u << 30); break;
-	case OPT_DRAIN: c->drain_ms = opt_ms("drain-timeout", arg); break;
+	case OPT_DRAIN: c->drain_ms = opt_ms("drain-timeout", arg, 0, OPT_MS_MAX); break;
 	case OPT_TLS_PORTS: parse_ports("tls-ports", &p->tls_ports, arg); break;
 	case OPT_HTTP_PORTS: parse_ports("http-ports", &p->http_ports, arg); break;
 	case OPT_USER: c->user = arg; break;
 	case OPT_READY: c->ready_fd = (int)opt_u64("ready-fd", arg, 0, 65535); break;
-	case OPT_LEVEL:
-		if (log_set_level(arg))
-			die_usage("--log-level: '%s' is no level", arg);
-		break;
+	case OPT_LEVEL: opt_log_level(arg); break;
 	}
 }
 

@@ -101,8 +101,8 @@ static void set(void *ctx, int ch, const char *arg)
 	case OPT_PROFILE: set_profile(c, arg); break;
 	case OPT_ALLOW: set_allow(c, arg); break;
 	case OPT_HEALTH: set_health(c, arg); break;
-	case OPT_WAIT: c->wait_ms = (unsigned)opt_ms("wait", arg); break;
-	case OPT_TIMEOUT: c->timeout_ms = (unsigned)opt_ms("timeout", arg); break;
+	case OPT_WAIT: c->wait_ms = (unsigned)opt_ms("wait", arg, 0, WAIT_MAX_MS); break;
+	case OPT_TIMEOUT: c->timeout_ms = (unsigned)opt_ms("timeout", arg, 0, WAIT_MAX_MS); break;
 	case OPT_ONLY: set_only(c, arg); break;
 	case OPT_SKIP: *chosen_test(c, arg) = 0; break;
 	case OPT_EXPECT: c->expect = arg; break;

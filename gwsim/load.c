@@ -67,15 +67,6 @@ static enum load_send send_how(const char *arg)
 	die_usage("--send '%s': not one of auto, live, socket", arg);
 }
 
-static unsigned bounded_ms(const char *arg)
-{
-	uint64_t ms = opt_ms("time", arg);
-
-	if (!ms || ms > TIME_MAX_MS)
-		die_usage("--time '%s': not within 1ms and 10m", arg);
-	return (unsigned)ms;
-}
-
 static void set(void *ctx, int ch, const char *arg)
 {
 	struct load_conf *c = ctx;
@@ -91,10 +82,10 @@ static void set(void *ctx, int ch, const char *arg)
 		c->size = (unsigned)opt_u64("size", arg, LOAD_MIN_SIZE, SITE_MTU - 68);
 		break;
 	case OPT_FLOWS: c->flows = (unsigned)opt_u64("flows", arg, 1, FLOWS_MAX); break;
-	case OPT_TIME: c->time_ms = bounded_ms(arg); break;
+	case OPT_TIME: c->time_ms = (unsigned)opt_ms("time", arg, 1, TIME_MAX_MS); break;
 	case OPT_COUNT: c->count = opt_u64("count", arg, 1, UINT32_MAX); break;
 	case OPT_FIND_MAX: c->find_loss = percent(arg); break;
-	case OPT_WAIT: c->wait_ms = (unsigned)opt_ms("wait", arg); break;
+	case OPT_WAIT: c->wait_ms = (unsigned)opt_ms("wait", arg, 0, WAIT_MAX_MS); break;
 	case OPT_SEND: c->send = send_how(arg); break;
 	case OPT_CPU: c->cpu = (int)opt_u64("cpu", arg, 0, CPU_SETSIZE - 1); break;
 	case OPT_JSON: c->form = LOAD_JSON; break;

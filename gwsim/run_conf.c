@@ -151,10 +151,10 @@ static bool set_health(struct health_conf *h, int ch, const char *arg)
 			die_usage("--health: '%s' is not tcp:PORT or http:PORT/PATH", arg);
 		return true;
 	case OPT_INTERVAL:
-		h->interval_ms = opt_ms("health-interval", arg);
+		h->interval_ms = opt_ms("health-interval", arg, 0, OPT_MS_MAX);
 		return true;
 	case OPT_TIMEOUT:
-		h->timeout_ms = opt_ms("health-timeout", arg);
+		h->timeout_ms = opt_ms("health-timeout", arg, 0, OPT_MS_MAX);
 		return true;
 	case OPT_UP:
 		h->up_after = (unsigned)opt_u64("healthy-after", arg, 1, 100);
@@ -180,7 +180,7 @@ static bool set_flows(struct parse *p, int ch, const char *arg)
 		set_stickiness(c, arg);
 		return true;
 	case OPT_TCP_IDLE:
-		c->flows.tcp_ms = opt_ms("tcp-idle", arg);
+		c->flows.tcp_ms = opt_ms("tcp-idle", arg, 0, OPT_MS_MAX);
 		return true;
 	case OPT_SCALE:
 		set_scale(p, arg);
@@ -232,10 +232,10 @@ static void run_set(void *ctx, int ch, const char *arg)
 		c->status = arg;
 		break;
 	case OPT_WAIT:
-		c->wait_ms = opt_ms("wait", arg);
+		c->wait_ms = opt_ms("wait", arg, 0, OPT_MS_MAX);
 		break;
 	case OPT_GRACE:
-		c->grace_ms = opt_ms("grace", arg);
+		c->grace_ms = opt_ms("grace", arg, 0, OPT_MS_MAX);
 		break;
 	case 'q':
 		c->quiet = true;

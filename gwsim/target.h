@@ -12,6 +12,8 @@
 #include "port.h"
 #include "site.h"
 
+#define WAIT_MAX_MS	3600000u	/* for an appliance, or for what it sends */
+
 /**
  * struct target - Who is spoken to, and as whom
  * @port:	The load balancer's end

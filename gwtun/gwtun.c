@@ -94,11 +94,11 @@ static void set(void *ctx, int ch, const char *arg)
 	case O_SOCKET: c->socket = arg; break;
 	case O_MTU: s->mtu = (uint32_t)opt_u64("mtu", arg, 1280, 9600); break;
 	case O_ENDPOINTS: c->endpoints_max = (unsigned)opt_u64("endpoints", arg, 1, 100000); break;
-	case O_IDLE: c->idle_ns = opt_ms("endpoint-idle", arg) * 1000000u; break;
+	case O_IDLE: c->idle_ns = opt_ns("endpoint-idle", arg, 0, OPT_MS_MAX); break;
 	case O_FLOWS: c->flows = (unsigned)opt_u64("flows", arg, 16, FLOWS_MAX); break;
 	case O_SYNS: c->syns = (unsigned)opt_u64("syns", arg, 1, 1000000); break;
-	case O_TCP_TIMEOUT: c->tcp_timeout_ns = opt_ms("tcp-timeout", arg) * 1000000u; break;
-	case O_TIMEOUT: c->timeout_ns = opt_ms("timeout", arg) * 1000000u; break;
+	case O_TCP_TIMEOUT: c->tcp_timeout_ns = opt_ns("tcp-timeout", arg, 0, OPT_MS_MAX); break;
+	case O_TIMEOUT: c->timeout_ns = opt_ns("timeout", arg, 0, OPT_MS_MAX); break;
 	case O_NO_OFFLOAD: c->no_offload = true; break;
 	}
 }

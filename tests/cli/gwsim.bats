@@ -57,6 +57,7 @@ setup() {
 	    "conform -a x --profile both" "conform -a x --only nonsense" \
 	    "conform -a x --skip nonsense" "conform -a x --allow nonsense( " \
 	    "conform -a x --health udp:1" "conform -a x --health tcp:80/x" "conform -a x --expect /nonexistent" \
+	    "conform -a x --timeout 4294967296ms" "load -a x --time 0" \
 	    "conform --explain nonsense" "load" "load -a x y" "load -a x --size 51" \
 	    "load -a x --rate fast" "load -a x --wait soon" "conform -a x --wait soon" "load -a x --flows 0" "load -a x --time 11m" \
 	    "load -a x --find-max most" "load -a x --find-max 101"; do
@@ -84,4 +85,12 @@ setup() {
 	run gwsim clean
 	[ "$status" -eq 0 ]
 	[ -n "$output" ]
+}
+
+@test "a duration out of bounds is told with its bounds" {
+	run --separate-stderr gwsim load -a x --time 11m
+	[ "$status" -eq 2 ]
+	[[ "$stderr" == *"--time: '11m' is not a duration from 1ms to 10m"* ]]
+	run --separate-stderr gwsim conform -a x --wait 2h
+	[[ "$stderr" == *"from 0 to 1h"* ]]
 }
