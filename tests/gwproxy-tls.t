@@ -214,7 +214,9 @@ for how, name, want in (("end", "a.example.test", b"whole ticket"), ("end", SERV
                         ("cut", "a.example.test", b"Error ticket")):
     rc, out, err = lab.run("c", "/usr/bin/python3", "-c", END, SERVER4, path("proxyca.crt"), how, name)
     ok(out.strip().endswith(want), "%s for %s: %s" % (how, name, want.decode()), out, err, px.stderr()[-500:])
-slow = lab.proc("c", "sh", "-c", "{ printf '\\026\\003\\001'; sleep 8; } | nc -w 8 %s 443" % SERVER4)
+slow = lab.proc("c", "nc", "-w", "8", SERVER4, "443", stdin=subprocess.PIPE)
+slow.p.stdin.write(b"\x16\x03\x01")
+slow.p.stdin.flush()
 rc, out, err = lab.run("c", "nc", "-w", "3", SERVER4, "4430", data=b"plain")
 ok(out == b"you said plain", "what is not TLS passes", out, err)
 rc, out, err = lab.run("c", "nc", "-w", "3", SERVER4, "4431", data=b"plain")
