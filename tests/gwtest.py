@@ -62,6 +62,20 @@ def path(name):
     return os.path.join(DIR, name)
 
 
+def write(name, text):
+    with open(path(name), "w") as f:
+        f.write(text)
+
+
+def read(name):
+    """Empty, if it is not there"""
+    try:
+        with open(path(name), errors="replace") as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
 def have(prog):
     return os.path.exists(os.path.join(BIN, prog))
 
@@ -109,6 +123,19 @@ class Proc:
 
     def running(self):
         return self.p.poll() is None
+
+
+def processes(*names):
+    """Pids of those of this test that have one of these names"""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/comm" % pid) as f, open("/proc/%s/environ" % pid) as g:
+                if f.read().strip() in names and DIR in g.read():
+                    found.append(int(pid))
+        except OSError:
+            pass
+    return sorted(found)
 
 
 def namespaces(pid):

@@ -13,60 +13,22 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gwtest                               # noqa: E402
-from gwtest import namespaces, ok           # noqa: E402
+from gwtest import namespaces, ok, processes, write  # noqa: E402
+from simlab import PROBE, SERVER, TWINS, TWO, same, simulate, twins  # noqa: E402
 
 PROXY = "/usr/bin/python3 " + os.path.join(os.path.dirname(os.path.abspath(__file__)), "tunproxy.py")
-TWO = ["vpce-00000000000000001", "vpce-00000000000000002"]
-
-SERVER = """
-mkdir -p www.$GWSIM_ENDPOINT
-[ -f www.$GWSIM_ENDPOINT/file ] || head -c 20000000 /dev/urandom >www.$GWSIM_ENDPOINT/file
-echo $GWSIM_ENDPOINT >www.$GWSIM_ENDPOINT/name
-sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
-ip route add unreachable 10.0.9.0/24
-ip -6 route add unreachable fd00:9::/64
-cd www.$GWSIM_ENDPOINT && exec /usr/bin/python3 -m http.server 80 --bind :: 2>/dev/null >&2
-"""
+CHAIN = ("gwcap -q -I eth0 --peer auto | gwdecap -q | "
+         "sh -c 'echo $$ >tun.pid; exec gwtun %s' 2>tun.log | gwinject -q -I eth0")
 
 
-def sim(client, tun="", proxy=None, server=SERVER, args=(), seconds=50, chain=None):
-    """Run @client in a simulation; its output, and all that went to stderr"""
-    for name in ("proxy.log", "proxy2.log", "tun.log", "tun.pid"):
-        if os.path.exists(gwtest.path(name)):
-            os.unlink(gwtest.path(name))
-    with open(gwtest.path("client.sh"), "w") as f:
-        if proxy is not None:
-            f.write("for i in $(seq 100); do grep -q attached proxy.log && break; sleep 0.05; done\n")
-        f.write(client)
-    with open(gwtest.path("server.sh"), "w") as f:
-        f.write(server)
+def sim(client, tun="", proxy=None, chain=None, **kw):
+    """With gwtun, and beside it tunproxy.py, if options for it are given"""
     start = "" if proxy is None else "%s $GW_RUN/gwtun.sock %s 2>proxy.log & " % (PROXY, proxy)
-    chain = chain or ("gwcap -q -I eth0 --peer auto | gwdecap -q | "
-                      "sh -c 'echo $$ >tun.pid; exec gwtun %s' 2>tun.log | gwinject -q -I eth0" % tun)
-    p = subprocess.run(["gwsim", "run", "-a", start + chain, "-s", "sh server.sh", "--server-wait", "80",
-                        "--strict-judge", *args, "--", "sh", "client.sh"], cwd=gwtest.DIR,
-                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds, check=False)
-    out, err = p.stdout.decode(errors="replace"), p.stderr.decode(errors="replace")
-    for name in ("tun.log", "proxy.log", "proxy2.log"):
-        if os.path.exists(gwtest.path(name)):
-            with open(gwtest.path(name)) as f:
-                err += name + ":\n" + f.read()
-    if "Sanitizer" in err or "runtime error" in err:
-        ok(False, "a sanitizer speaks", err)
-    return out, err
+    return simulate(client, start + (chain or CHAIN % tun), attached=proxy is not None, **kw)
 
 
 def ours():
-    """Process ids of gwtun's that this test started"""
-    pids = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            with open("/proc/%s/comm" % pid) as f, open("/proc/%s/environ" % pid) as g:
-                if f.read().startswith("gwtun") and gwtest.DIR in g.read():
-                    pids.append(int(pid))
-        except OSError:
-            pass
-    return pids
+    return processes("gwtun", "gwtun-broker")
 
 
 def nothing_left(what):
@@ -78,11 +40,6 @@ def clean(err, what):
     a = gwtest.account(err)
     ok(a and a.balances(), what + ": accounts balance", err)
     ok("no violation" in err, what + ": the load balancer has no complaint", err)
-
-
-def same(out, n):
-    sums = re.findall(r"^[0-9a-f]{64}", out, re.M)
-    return len(sums) == n and len(set(sums)) == 1
 
 
 GET = """
@@ -117,12 +74,10 @@ def commands():
 
 
 def write_commands():
-    with open(gwtest.path("create.sh"), "w") as f:
-        f.write("nft 'table ip t { chain f { type filter hook forward priority 0; "
-                "icmp type echo-request counter; }; }'\n"
-                "echo $GW_EVENT $GW_ENDPOINT $GW_DEVICE $GW_MTU >>hooks; readlink $GW_NETNS >>hooks\n")
-    with open(gwtest.path("destroy.sh"), "w") as f:
-        f.write("echo $GW_EVENT >>hooks; readlink $GW_NETNS >>hooks; nft list ruleset >>hooks\n")
+    write("create.sh", "nft 'table ip t { chain f { type filter hook forward priority 0; "
+          "icmp type echo-request counter; }; }'\n"
+          "echo $GW_EVENT $GW_ENDPOINT $GW_DEVICE $GW_MTU >>hooks; readlink $GW_NETNS >>hooks\n")
+    write("destroy.sh", "echo $GW_EVENT >>hooks; readlink $GW_NETNS >>hooks; nft list ruleset >>hooks\n")
 
 
 def failing_command():
@@ -149,43 +104,18 @@ curl -sS -m 5 http://[fd00:9::1]/ 2>&1
     nothing_left(mode)
 
 
-PROBE = """
-import os, socket, sys
-for family, addr in ((socket.AF_INET, "10.0.2.20"), (socket.AF_INET6, "fd00:0:0:2::20"),
-                     (socket.AF_INET, "10.0.9.1"), (socket.AF_INET6, "fd00:9::1")):
-    for port in (80, 81):
-        s = socket.socket(family)
-        s.settimeout(4)
-        try:
-            s.connect((addr, port))
-            print(addr, port, "connected", flush=True)
-        except OSError as e:
-            print(addr, port, type(e).__name__, e.errno, flush=True)
-        s.close()
-"""
-
-
 def connect_errors():
     """What connect(2) says with us is what it says without"""
-    with open(gwtest.path("probe.py"), "w") as f:
-        f.write(PROBE)
+    write("probe.py", PROBE)
     with_us, err = sim("/usr/bin/python3 probe.py", "", "hold")
     without, _ = sim("/usr/bin/python3 probe.py", "--where 'tcp port 9'".replace("'", '"'), "hold")
     ok(with_us == without and without.count("\n") == 8 and "OSError 113" in without,
        "connect(2): the same errors as without us", with_us, without, err)
 
 
-def twins():
-    """Two endpoints, the same addresses and ports at once"""
-    client = """
-get() { gwsim shell -e $1 client -- curl -sS -m 20 --local-port 41000 http://server/$2; }
-get %s file | sha256sum >a & get %s file | sha256sum >b; wait
-cat a b; sha256sum <www.%s/file; sha256sum <www.%s/file
-""" % (TWO[0], TWO[1], TWO[0], TWO[1])
-    out, err = sim(client, "", "hold", args=["--endpoint", ",".join(TWO)])
-    s = re.findall(r"^[0-9a-f]{64}", out, re.M)
-    ok(len(s) == 4 and s[0] == s[2] and s[1] == s[3] and s[0] != s[1],
-       "two endpoints, equal 5-tuples at once: each has its own data", out, err)
+def two_endpoints():
+    out, err = sim(TWINS, "", "hold", args=["--endpoint", ",".join(TWO)])
+    ok(twins(out), "two endpoints, equal 5-tuples at once: each has its own data", out, err)
     clean(err, "two endpoints")
 
 
@@ -266,11 +196,6 @@ for family, addr in ((socket.AF_INET, "10.0.2.20"), (socket.AF_INET6, "fd00:0:0:
     while s.recv(4096):
         pass
 """
-
-
-def write(name, text):
-    with open(gwtest.path(name), "w") as f:
-        f.write(text)
 
 
 def likeness():
@@ -603,7 +528,7 @@ def main():
     write_commands()
     tests = dict(router=router, commands=commands, failing_command=failing_command,
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
-                 twins=twins, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
+                 twins=two_endpoints, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again,
                  next_proxy=next_proxy, proxy_late=proxy_late, broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,

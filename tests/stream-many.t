@@ -10,8 +10,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gwtest                               # noqa: E402
-from gwtest import SAN, SOAK, namespaces, ok, path, until  # noqa: E402
-from streamlab import ALL, Stream, TWO, read, write  # noqa: E402
+from gwtest import SAN, SOAK, namespaces, ok, path, processes, read, until, write  # noqa: E402
+from simlab import TWO                      # noqa: E402
+from streamlab import ALL, Stream           # noqa: E402
 
 SLOW = r"""
 import select, socket, ssl, sys, time
@@ -86,7 +87,7 @@ def rss(pid):
 
 
 def pid(name):
-    found = until(lambda: s.pids(name), 5)
+    found = until(lambda: processes(name), 5)
     return found[0] if found else 0
 
 
@@ -112,7 +113,7 @@ def slow():
         # A process of its own: memory that was given back is used again, and would not be seen
         old = pid("gwproxy")
         os.kill(old, 9)
-        until(lambda old=old: [x for x in s.pids("gwproxy") if x != old] and "vpce-0" in get()[1], 10)
+        until(lambda old=old: [x for x in processes("gwproxy") if x != old] and "vpce-0" in get()[1], 10)
         proxy = pid("gwproxy")
         before = rss(proxy)
         p = s.start("/usr/bin/python3", "slow.py", str(port), str(n), alpn or "none")
@@ -163,7 +164,7 @@ def killed(name):
     until(lambda: old.stdout().count(b"\n"), 5)
     proc = pid(name)
     os.kill(proc, 9)
-    until(lambda: [x for x in s.pids(name) if x != proc], 5)
+    until(lambda: [x for x in processes(name) if x != proc], 5)
     start, tries, out = time.monotonic(), [], ""
     while "vpce-0" not in out and time.monotonic() < start + 8:
         _, out, err = get()
@@ -205,7 +206,7 @@ rc = s.end()
 complaints = re.sub("(?m)^.*(port-unreachable: the appliance's kernel|warning: [0-9]+ violations?$).*\n?", "",
                     s.sim.stderr())
 ok(rc in (0, 3, 143) and "gwsim run: warning" not in complaints, "the load balancer has no complaint", rc, complaints)
-ok(until(lambda: not any(s.pids(n) for n in [*ALL, "gwproxy", "gwtun-broker"])), "no process is left")
+ok(until(lambda: not processes(*ALL, "gwproxy", "gwtun-broker")), "no process is left")
 ok(all(x not in read(n + ".log") for n in [*ALL, "gwproxy"] for x in ("Sanitizer", "runtime error")),
    "no sanitizer speaks")
 gwtest.done()

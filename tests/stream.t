@@ -9,8 +9,9 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import gwtest                               # noqa: E402
-from gwtest import ok, path, until          # noqa: E402
-from streamlab import ALL, Stream, TWO, read, write  # noqa: E402
+from gwtest import ok, path, processes, read, until, write  # noqa: E402
+from simlab import TWO                      # noqa: E402
+from streamlab import ALL, Stream           # noqa: E402
 
 MANY = 100000 if gwtest.SOAK else 10000
 TLS = {"1.2": ("--tlsv1.2", "--tls-max", "1.2"), "1.3": ("--tlsv1.3",)}
@@ -229,7 +230,7 @@ def end():
     record = read("record.jsonl")
     ok(sys.argv[1:] or '"h2"' in record and '"http/1.1"' in record and "TLSv1.2" in record and "TLSv1.3" in record,
        "the record has HTTP/1.1, HTTP/2, TLS 1.2 and 1.3", record[-600:])
-    ok(until(lambda: not any(s.pids(n) for n in [*ALL, "gwproxy", "gwtun-broker"])), "no process is left")
+    ok(until(lambda: not processes(*ALL, "gwproxy", "gwtun-broker")), "no process is left")
 
 
 s = Stream(TWO)

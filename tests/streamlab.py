@@ -6,11 +6,10 @@ import resource
 import signal
 import subprocess
 
-from gwtest import DIR, Proc, path, until
+from gwtest import DIR, Proc, path, read, until, write
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(HERE)
-TWO = ["vpce-00000000000000001", "vpce-00000000000000002"]
 # ipc streams take another's place when a process dies, a pipe would end
 ALL = {
     "gwcap": "gwcap -q -I eth0 --peer auto",
@@ -76,19 +75,6 @@ exec nginx -p . -c ../nginx.conf
 """ % os.path.join(HERE, "streamserver.py")
 
 
-def write(name, text):
-    with open(path(name), "w") as f:
-        f.write(text)
-
-
-def read(name):
-    try:
-        with open(path(name), errors="replace") as f:
-            return f.read()
-    except OSError:
-        return ""
-
-
 def openssl(*argv):
     subprocess.run(("openssl",) + argv, check=True, cwd=DIR, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
@@ -152,18 +138,6 @@ class Stream:
 
     def start(self, *argv, at=None):
         return Proc(*self.argv(*argv, at=at), cwd=DIR, stdin=subprocess.PIPE)
-
-    def pids(self, name):
-        """Processes of this name that are the chain's"""
-        found = []
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            try:
-                with open("/proc/%s/comm" % pid) as f, open("/proc/%s/environ" % pid) as g:
-                    if f.read().strip() == name and DIR in g.read():
-                        found.append(int(pid))
-            except OSError:
-                pass
-        return sorted(found)
 
     def end(self):
         """Stop it in order; gwsim's status"""
