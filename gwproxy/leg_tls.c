@@ -93,6 +93,7 @@ static ssize_t take(struct leg *l, void *buf, size_t len,
 	ret = read_or_peek(t->ssl, buf, len, &done);
 	l->drained = !tlsio_pending(&t->io);
 	if (ret > 0) {
+		l->ahead -= MIN(done, l->ahead);
 		l->pending = l->part = has_pending(t);
 		t->dry = false;
 		return (ssize_t)done;
