@@ -18,7 +18,7 @@
 #define FDS_CONN	6u	/* two sockets, two pipes */
 #define FDS_SELF	512u	/* pools, pipes that wait, files */
 #define CONNS_MAX	200000u
-#define RECEIVE		147456u
+#define RECEIVE		139264u
 
 enum { OPT_TRANSPARENT = OPT_LONG, OPT_TUN, OPT_CHAIN, OPT_NO_CONNECT_FIRST, OPT_WORKERS, OPT_CONNS,
        OPT_CONNECT, OPT_SNIFF, OPT_SHAKE, OPT_IDLE, OPT_LINGER, OPT_HEAD, OPT_BODY, OPT_RESPONSE,
@@ -52,7 +52,7 @@ static const struct opt options[] = {
 	{ "workers", OPT_WORKERS, "N", "event loops, a thread each (one for each processor)" },
 	{ "max-connections", OPT_CONNS, "N", "at once (what RLIMIT_NOFILE allows)" },
 	{ "receive-buffer", OPT_RECEIVE, "SIZE",
-	  "of a stream, in the kernel; 0: as it likes (144k)" },
+	  "of a stream, in the kernel; 0: as it likes (136k)" },
 	{ "connect-timeout", OPT_CONNECT, "TIME", "until a server answers (30s)" },
 	{ "sniff-timeout", OPT_SNIFF, "TIME", "from a client's first byte until its protocol is known (5s)" },
 	{ "handshake-timeout", OPT_SHAKE, "TIME", "both TLS handshakes (15s)" },

@@ -25,8 +25,11 @@ static void set_int(int fd, int level, int name, int value)
 
 /* Left alone, the kernel makes room for tens of megabytes that a slow reader then holds.  Before
  * connect(2), and as early as can be after accept(2): a window is never taken back. */
-static void tune(const struct proxy *p, int fd)
+static void tune(const struct proxy *p, struct leg *l)
 {
+	int fd = l->fd;
+
+	l->window = LEG_WINDOW(p->receive);
 	if (p->receive)		/* the kernel doubles it, for what it adds */
 		set_int(fd, SOL_SOCKET, SO_RCVBUF, (int)(p->receive / 2));
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -145,13 +148,14 @@ void connect_step(struct conn *c, uint32_t events)
 }
 
 /* Return: 0 or errno */
-static int begin(struct conn *c, int fd)
+static int begin(struct conn *c, struct leg *l)
 {
 	const struct tuple *t = &c->node.tuple;
 	struct sockaddr_storage sa;
 	socklen_t len;
+	int fd = l->fd;
 
-	tune(c->worker->proxy, fd);
+	tune(c->worker->proxy, l);
 	if (c->worker->proxy->transparent) {
 		len = tuple_address(t, true, &sa);
 		if (bind(fd, (struct sockaddr *)&sa, len))
@@ -178,7 +182,7 @@ void connect_start(struct conn *c, int upstream)
 		return;
 	}
 	conn_state(c, CONN_CONNECT, c->worker->proxy->connect_ns);
-	err = begin(c, fd);
+	err = begin(c, l);
 	if (!err)
 		err = -conn_leg(c, l, false);
 	else
@@ -250,7 +254,7 @@ static void join(struct conn *c, int fd)
 		conn_end(c, "memory", true);
 		return;
 	}
-	tune(c->worker->proxy, fd);
+	tune(c->worker->proxy, l);
 	if (c->state == CONN_ANSWER || c->state == CONN_AWAIT)
 		conn_both(c);
 }

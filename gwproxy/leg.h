@@ -13,7 +13,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-#define LEG_UNSENT	115200u	/* not sent: the kernel shall hold no more; seven records of TLS */
+#define LEG_UNSENT	122880u	/* not sent: the kernel shall hold no more */
+#define LEG_WINDOW(receive)	((receive) / 8 * 7)	/* see @window */
 #define LEG_PIECE	16384u	/* who takes less takes nothing */
 
 struct leg;
@@ -39,6 +40,7 @@ struct leg_ops {
  *		changes only (EPOLLET)
  * @room:	Bytes that the kernel takes, it said, less those that were written since
  * @ahead:	Bytes that may be read at once, though fewer were asked for: they can go on
+ * @window:	Bytes that its peer may send at once: two packets of 64 KB, nearly; 0: any
  * @drained:	A library reads ahead, and its next read is one of the socket
  * @part:	Bytes of it are held that are no whole record yet, or wait for their turn
  * @cut:	Its stream ended without TLS's close_notify
@@ -51,7 +53,7 @@ struct leg {
 	bool pending;
 	short wants;
 	short ready;
-	size_t room, ahead;
+	size_t room, ahead, window;
 	bool drained, part, cut, quiet;
 };
 

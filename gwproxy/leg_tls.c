@@ -240,6 +240,7 @@ struct leg *leg_tls_new(SSL *s, struct leg *sock)
 	t->leg.ops = &tls_ops;
 	t->leg.ready = sock->ready;
 	t->leg.ahead = RECORD_MAX;
+	t->leg.window = sock->window;
 	t->leg.fd = leg_sock_release(sock);
 	t->ssl = s;
 	return &t->leg;
@@ -273,6 +274,7 @@ struct leg *leg_tls_strip(struct leg *l)
 	if (!sock)
 		return NULL;
 	sock->ready = l->ready;
+	sock->window = l->window;
 	SSL_free(t->ssl);
 	tlsio_close(&t->io);
 	free(t);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -10,7 +12,8 @@
 #include "wire.h"
 
 #define RECORD	16709u		/* OpenSSL's buffer: 16 KB, and what TLS adds at most */
-#define ROOM	(7 * RECORD)	/* LEG_UNSENT; two packets of 64 KB, nearly */
+#define ROOM	(8 * RECORD)	/* LEG_UNSENT, in whole records */
+#define BULK	(2 * RECORD)	/* who sends so much at once sends more */
 #define SPARES	4u		/* a connection's: more are not in use at a time, or seldom */
 
 static _Thread_local struct {
@@ -112,6 +115,20 @@ static int io_write(BIO *bio, const char *data, size_t len, size_t *done)
 	return 1;
 }
 
+/*
+ * The kernel makes the window as large as its buffer allows, anew when it meets larger packets.  Two
+ * packets of 64 KB then leave room for a small third one, which costs as much as they do.
+ */
+static void bind_window(const struct leg *l)
+{
+	int now, want = (int)l->window;
+	socklen_t len = sizeof(now);
+
+	if (!want || getsockopt(l->fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &now, &len) || now == want)
+		return;
+	setsockopt(l->fd, IPPROTO_TCP, TCP_WINDOW_CLAMP, &want, sizeof(want));
+}
+
 /* Return: bytes, 0 at the end of the stream, -errno */
 static ssize_t fill(struct tlsio *io, char *buf, size_t len)
 {
@@ -129,6 +146,8 @@ static ssize_t fill(struct tlsio *io, char *buf, size_t len)
 	n = recvmsg(l->fd, &m, 0);
 	if (n < 0)
 		n = errno == EINTR ? -EAGAIN : -errno;
+	if (n > (ssize_t)BULK)
+		bind_window(l);
 	if (n > (ssize_t)len)
 		io->in.end = (size_t)n - len;
 	else
