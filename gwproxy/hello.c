@@ -224,9 +224,7 @@ static enum hello_verdict record_head(const struct view *v)
 {
 	if (v->left >= 1 && v->p[0] != RECORD_HANDSHAKE)
 		return HELLO_NOT;
-	if (v->left >= 2 && v->p[1] != 3)
-		return HELLO_NOT;
-	if (v->left >= 3 && v->p[2] > 4)
+	if (v->left >= 2 && v->p[1] != 3)	/* the byte behind it no server looks at: RFC 8446 5.1 */
 		return HELLO_NOT;
 	if (v->left < RECORD_HEAD)
 		return HELLO_MORE;
