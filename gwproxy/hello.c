@@ -92,18 +92,22 @@ static bool server_name(struct hello *h, struct view ext)
 	       take_list(&list, 2, &name) && !list.left && host_name(name, h->sni);
 }
 
-/* RFC 7301 3.1 */
+/* RFC 7301 3.1; of a list that is too long what has room: to have one is no way to pass unseen */
 static bool alpn(struct hello *h, struct view ext)
 {
 	struct view list, rest, name;
+	size_t fits = 0;
 
-	if (!take_list(&ext, 2, &list) || ext.left || !list.left || list.left > HELLO_ALPN_MAX)
+	if (!take_list(&ext, 2, &list) || ext.left || !list.left)
 		return false;
-	for (rest = list; rest.left;)
+	for (rest = list; rest.left;) {
 		if (!take_list(&rest, 1, &name) || !name.left)
 			return false;
-	memcpy(h->alpn, list.p, list.left);
-	h->alpn_len = list.left;
+		if (list.left - rest.left <= HELLO_ALPN_MAX)
+			fits = list.left - rest.left;
+	}
+	memcpy(h->alpn, list.p, fits);
+	h->alpn_len = fits;
 	return true;
 }
 

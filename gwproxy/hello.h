@@ -29,7 +29,8 @@ enum hello_verdict {
 /**
  * struct hello - Facts of a ClientHello
  * @sni:	Host name, lower case, without a dot at its end; "" if none
- * @alpn, @alpn_len:	As on the wire (and for SSL_set_alpn_protos()): length, name, ...
+ * @alpn, @alpn_len:	As on the wire (and for SSL_set_alpn_protos()): length, name, ...; of a list
+ *		that is longer the names that have room, the first ones
  * @ech:	Encrypted Client Hello is there: @sni may be only the outer name.  Browsers send
  *		one that means nothing to servers that have none (GREASE)
  * @version_max, @version_min:	Highest and lowest version offered, as on the wire: TLS1_3_VERSION;

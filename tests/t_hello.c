@@ -24,7 +24,8 @@ static enum hello_verdict scan(struct hello *h, const uint8_t *p, size_t len)
 	return r;
 }
 
-static size_t client_hello(uint8_t *out, size_t room, char *sni, int min, int max)
+static size_t hello_of(uint8_t *out, size_t room, char *sni, int min, int max, const uint8_t *alpn,
+		       size_t alpn_len)
 {
 	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
 	BIO *to = BIO_new(BIO_s_mem()), *from = BIO_new(BIO_s_mem());
@@ -36,12 +37,17 @@ static size_t client_hello(uint8_t *out, size_t room, char *sni, int min, int ma
 	SSL_set_max_proto_version(s, max);
 	if (sni)
 		SSL_ctrl(s, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, sni);
-	SSL_set_alpn_protos(s, h2_h1, sizeof(h2_h1) - 1);
+	SSL_set_alpn_protos(s, alpn, (unsigned)alpn_len);
 	SSL_connect(s);
 	n = BIO_read(to, out, (int)room);
 	SSL_free(s);
 	SSL_CTX_free(ctx);
 	return n > 0 ? (size_t)n : 0;
+}
+
+static size_t client_hello(uint8_t *out, size_t room, char *sni, int min, int max)
+{
+	return hello_of(out, room, sni, min, max, h2_h1, sizeof(h2_h1) - 1);
 }
 
 static void of_openssl(void)
@@ -69,6 +75,21 @@ static void of_openssl(void)
 	n = client_hello(buf, sizeof(buf), NULL, TLS1_2_VERSION, TLS1_2_VERSION);
 	OK(scan(&h, buf, n) == HELLO_WHOLE && !*h.sni && h.version_max == TLS1_2_VERSION &&
 	   h.version_min == TLS1_2_VERSION, "no name, TLS 1.2 only");
+}
+
+/* No list of protocols hides a name */
+static void long_alpn(void)
+{
+	char name[] = "a.example";
+	uint8_t buf[4096], list[900];
+	struct hello h;
+	size_t n;
+
+	for (size_t at = 0; at < sizeof(list); at += 9)
+		memcpy(list + at, "\x08http/1.1", 9);
+	n = hello_of(buf, sizeof(buf), name, TLS1_2_VERSION, TLS1_3_VERSION, list, sizeof(list));
+	OK(scan(&h, buf, n) == HELLO_WHOLE && !strcmp(h.sni, name) && h.alpn_len == 252 &&
+	   !memcmp(h.alpn, list, 252), "of a long list of protocols the first names");
 }
 
 /* The same handshake message in records of @piece bytes */
@@ -231,6 +252,7 @@ int main(void)
 
 	of_openssl();
 	fragmented();
+	long_alpn();
 	other_protocols();
 	extensions();
 	n = client_hello(buf, sizeof(buf), name, TLS1_2_VERSION, TLS1_3_VERSION);
