@@ -53,7 +53,7 @@ struct conn_facts {
 	bool tls;
 	struct sockaddr_storage client, server;
 	char sni[256];
-	char alpn[16];
+	char alpn[256];		/* the longest there may be */
 	struct {
 		const char *version;
 		const char *cipher;

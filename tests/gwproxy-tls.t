@@ -16,7 +16,7 @@ import socket, ssl, sys, threading
 port, cert, mode = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 c = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 c.load_cert_chain(cert)
-c.set_alpn_protocols(["http/1.1", "foo"])
+c.set_alpn_protocols(["http/1.1", "istio-peer-exchange"])
 if mode == "cert":
     c.verify_mode = ssl.CERT_REQUIRED
     c.load_verify_locations(sys.argv[4])
@@ -26,7 +26,7 @@ l = socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=Tr
 def serve(s):
     try:
         s = c.wrap_socket(s, server_side=True)
-        if s.selected_alpn_protocol() == "foo":
+        if s.selected_alpn_protocol() == "istio-peer-exchange":
             while b := s.recv(65536):
                 s.sendall(b)
                 if b == b"cut":
@@ -56,7 +56,7 @@ while True:
 FOO = r'''
 import socket, ssl, sys
 c = ssl.create_default_context(cafile=sys.argv[2])
-c.set_alpn_protocols(["foo"])
+c.set_alpn_protocols(["istio-peer-exchange"])
 s = c.wrap_socket(socket.create_connection((sys.argv[1], 443), 5), server_hostname="a.example.test")
 got = 0
 for i in range(1, 31):      # the server echoes: more than buffers hold cannot be on its way
@@ -79,7 +79,7 @@ time.sleep(20)
 END = r'''
 import socket, ssl, sys
 c = ssl.create_default_context(cafile=sys.argv[2])
-c.set_alpn_protocols(["foo"])
+c.set_alpn_protocols(["istio-peer-exchange"])
 c.options &= ~0x80      # SSL_OP_IGNORE_UNEXPECTED_EOF
 s = c.wrap_socket(socket.create_connection((sys.argv[1], 443), 5), suppress_ragged_eofs=False,
                   server_hostname=sys.argv[4])
@@ -209,7 +209,7 @@ ok(rc != 0, "or tried without one, if no rule is there: the server refuses", err
 rc, out, issuer, err = curl(SERVER4)
 ok(rc == 0 and out == "TLSv1.3 http/1.1", "no SNI: the server's names do", err, px.stderr()[-500:])
 rc, out, err = lab.run("c", "/usr/bin/python3", "-c", FOO, SERVER4, path("proxyca.crt"))
-ok(out == b"foo 3000000\n", "a protocol of its own in ALPN is relayed as it is", out, err, px.stderr()[-500:])
+ok(out == b"istio-peer-exchange 3000000\n", "a protocol of its own in ALPN is relayed as it is", out, err, px.stderr()[-500:])
 for how, name, want in (("end", "a.example.test", b"whole ticket"), ("end", SERVER4, b"whole none"),
                         ("cut", "a.example.test", b"Error ticket")):
     rc, out, err = lab.run("c", "/usr/bin/python3", "-c", END, SERVER4, path("proxyca.crt"), how, name)
