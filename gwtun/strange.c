@@ -45,11 +45,12 @@ static bool far(uint32_t a, uint32_t b)
 	return MIN(d, -d) > FAR;
 }
 
-/* A packet of direction @dir came, and there was one of the other */
-static void judge(struct strange *s, unsigned dir)
+/* A packet of direction @dir came, and there was one of the other.  @empty: who asks whether the
+ * other end is still there, or has room again, asks with the number before its next one */
+static void judge(struct strange *s, unsigned dir, bool empty)
 {
 	bool away = far(s->next[dir], s->ack[!dir]);
-	bool unsent = (int32_t)(s->ack[!dir] - s->next[dir]) > 0;
+	bool unsent = (int32_t)(s->ack[!dir] - s->next[dir]) > empty;
 
 	s->agreed[dir] = !away && !unsent;
 	s->unsent[dir] = unsent ? (uint8_t)(s->unsent[dir] + 1) : 0;
@@ -61,6 +62,7 @@ bool strange_packet(struct tun *t, const struct flow_key *k, unsigned dir, struc
 {
 	const uint8_t *tcp = frame_data(f) + f->pkt.l4;
 	struct strange *s;
+	uint32_t len;
 
 	if (!t->attached || f->pkt.proto != IPPROTO_TCP || !(f->pkt.flags & PKT_L4) ||
 	    (tcp[13] & (TH_SYN | TH_RST | TH_ACK)) != TH_ACK)
@@ -68,11 +70,12 @@ bool strange_packet(struct tun *t, const struct flow_key *k, unsigned dir, struc
 	s = flow_add(t->strange, k, t->st->now_ns, STRANGE_NS);
 	if (s->sane)
 		return false;
-	s->next[dir] = be32(tcp + 4) + (f->pkt.end - f->pkt.payload) + !!(tcp[13] & TH_FIN);
+	len = f->pkt.end - f->pkt.payload + !!(tcp[13] & TH_FIN);
+	s->next[dir] = be32(tcp + 4) + len;
 	s->ack[dir] = be32(tcp + 8);
 	s->known[dir] = true;
 	if (s->known[!dir] && !s->talks_past)
-		judge(s, dir);
+		judge(s, dir, !len);
 	if (!s->talks_past || !reply_reject(f, false))
 		return false;
 	stage_reply(t->st, f, REASON_TUN);

@@ -370,6 +370,37 @@ sha256sum <www.vpce-00a1b2c3d4e5f6071/file
     clean(err, "a proxy comes later")
 
 
+QUIET = """
+import socket, time
+s = socket.create_connection(("server", 80), 5)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 1)
+print("open", flush=True)
+time.sleep(7)
+s.send(b"GET /name HTTP/1.0\\r\\n\\r\\n")
+while d := s.recv(4096):
+    print(d.decode())
+"""
+
+
+def kept_alive():
+    """A connection in mid-stream that says nothing but that it is there: its numbers fit, too"""
+    client = """
+/usr/bin/python3 quiet.py >quiet.out 2>&1 & quiet=$!
+for i in $(seq 100); do grep -q open quiet.out && break; sleep 0.02; done
+%s $GW_RUN/gwtun.sock hold 2>proxy2.log &
+for i in $(seq 100); do grep -q attached proxy2.log && break; sleep 0.02; done
+wait $quiet
+cat quiet.out
+""" % PROXY
+    write("quiet.py", QUIET)
+    out, err = sim(client)
+    ok("vpce-0" in out and "a proxy is attached" in err, "keep-alives of a connection that passes: it goes on",
+       out, err)
+    clean(err, "keep-alives")
+
+
 def died(who, signal_it):
     out, err = sim(SLOWGET + signal_it + "\nwait $get; echo $?\n", "", "hold")
     nothing_left(who + " killed")
@@ -530,7 +561,7 @@ def main():
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
                  twins=two_endpoints, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again,
-                 next_proxy=next_proxy, proxy_late=proxy_late, broker_killed=broker_killed,
+                 next_proxy=next_proxy, proxy_late=proxy_late, kept_alive=kept_alive, broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
                  busy_namespace=busy_namespace, fair=fair, haproxy=haproxy, two_arm=two_arm, conform=conform)
     for name in sys.argv[1:] or tests:
