@@ -166,6 +166,11 @@ static bool fill(struct h1 *h, struct lane *l, bool client)
 		l->want_in = l->full = 0;
 		return false;
 	}
+	/* A piece of it is with the hooks, in place: to read could move it */
+	if (!h->closing && (client ? &h->req : &h->resp)->state == SIDE_BODY_ASK) {
+		l->want_in = l->full = 0;
+		return false;
+	}
 	/* At the end what comes is thrown away */
 	if (!h->closing && !l->dead && !lane_takes(l, l->from, h->now_ns)) {
 		l->want_in = 0;

@@ -323,6 +323,44 @@ static void test_wait(void)
 	got_free(&at_client);
 }
 
+/* A piece stays in place, and what it says, though more comes meanwhile */
+static void test_wait_in_place(void)
+{
+	static char body[30000], want[30100];
+	struct got at_server = { 0 };
+	struct pair p;
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(body); i++)
+		body[i] = (char)('a' + i / 100 % 26);
+	script = (struct script){ .wait = true, .edit_up = true };
+	pair_open(&p, h1_relay_new, &hooks);
+	send(p.client, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 30000\r\n\r\n", 51, 0);
+	send(p.client, body, 13000, 0);
+	pair_step(&p);
+	exchange_resume(script.x, HOOK_PASS);
+	pair_step(&p);
+	send(p.client, body + 13000, 17000, 0);
+	for (int i = 0; i < 20; i++) {
+		pair_step(&p);
+		got_take(&at_server, p.server);
+		if (script.x->wait.point != POINT_NONE)
+			exchange_resume(script.x, HOOK_PASS);
+	}
+	for (const char *c = strstr(at_server.p, "\r\n\r\n"); c && c[4]; ) {	/* chunks */
+		size_t len = strtoul(c + (n ? 2 : 4), (char **)(uintptr_t)&c, 16);
+
+		memcpy(want + n, c + 2, n + len > sizeof(body) ? 0 : len);
+		n += len;
+		c += 2 + len;
+		if (!len)
+			break;
+	}
+	OK(n == sizeof(body) && !memcmp(want, body, n), "pieces that wait while more comes: %zu bytes", n);
+	pair_close(&p);
+	got_free(&at_server);
+}
+
 static void test_wait_ends(void)
 {
 	struct got at_server = { 0 };
@@ -580,6 +618,7 @@ int main(void)
 	test_changes();
 	test_verdicts();
 	test_wait();
+	test_wait_in_place();
 	test_wait_ends();
 	test_expect();
 	test_interim();
