@@ -79,6 +79,7 @@ enum h2_state { H2_NONE, H2_CAME, H2_ASKED, H2_SENT };
  * @decided, @verdict:	After HOOK_WAIT, which was said at @wait_ns
  * @interim:	Bytes of interim responses
  * @asked_body:	0; 1, 2: a piece of the request's, response's body is with the hooks
+ * @with_hooks:	That piece
  * @bad, @bad_status:	Why the head is refused, or NULL
  */
 struct h2_stream {
@@ -91,6 +92,7 @@ struct h2_stream {
 	struct h2_half up, down;
 	struct exchange x;
 	struct body piece;
+	struct h2_buf with_hooks;
 	uint64_t moved_ns, wait_ns;
 	size_t interim;
 	bool client_open, server_open, answered, rst_after, sent_all;

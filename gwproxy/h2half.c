@@ -247,6 +247,6 @@ int h2_half_send(struct h2 *h, bool up, struct h2_stream *s, const uint8_t *head
 		h2_buf_drop(&f->out, len);
 	s->moved_ns = h->now_ns;
 	/* What hooks changed has another length: all is taken when all is gone */
-	h2_half_open(s, up, f->out.p || f->pre.p ? len : f->owed);
+	h2_half_open(s, up, f->out.p || f->pre.p || s->with_hooks.p ? len : f->owed);
 	return 0;
 }

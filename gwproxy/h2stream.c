@@ -70,6 +70,7 @@ static void end(struct h2_stream *s, const char *why)
 		hooks_exchange_end(h->r.hooks, &s->x);
 	message_free(s->x.answer);
 	free(s->piece.own);
+	lane_give(s->with_hooks.p, s->with_hooks.room);
 	h2_half_free(s, true);
 	h2_half_free(s, false);
 	*s->prev = s->next;
@@ -343,7 +344,9 @@ static bool run_body(struct h2_stream *s, bool up)
 	if (!s->asked_body) {
 		if (f->out_end || (!n && !f->in_end))
 			return false;
-		s->piece.data = n ? f->pre.p + f->pre.off : (const uint8_t *)"";
+		s->with_hooks = f->pre;		/* where it stays: what comes meanwhile lies elsewhere */
+		f->pre = (struct h2_buf){ 0 };
+		s->piece.data = n ? s->with_hooks.p + s->with_hooks.off : (const uint8_t *)"";
 		s->piece.len = n;
 		s->piece.last = f->in_end;
 		s->asked_body = up ? 1 : 2;
@@ -360,9 +363,9 @@ static bool run_body(struct h2_stream *s, bool up)
 		h2_stream_reset(s, NGHTTP2_INTERNAL_ERROR, "no memory");
 		return false;
 	}
-	h2_buf_drop(&f->pre, f->pre.end - f->pre.off);
+	h2_buf_drop(&s->with_hooks, s->with_hooks.end - s->with_hooks.off);
 	f->out_end = s->piece.last;
-	if (!f->out.p) {	/* nothing of it is left to send */
+	if (!f->out.p && !f->pre.p) {	/* nothing of it is left to send */
 		h2_half_open(s, up, f->owed);
 		h2_half_grant(s, up);
 	}

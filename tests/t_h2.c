@@ -32,7 +32,7 @@ static void test_plain(void)
 /* Hooks */
 static struct {
 	enum hook_verdict request, response;
-	bool change, edit, wait;
+	bool change, edit, wait, wait_body, keep;
 	struct exchange *x;
 	unsigned ends, pieces;
 	char why[64];
@@ -67,9 +67,9 @@ static enum hook_verdict on_body(void *ctx, unsigned self, struct exchange *x, s
 {
 	(void)ctx, (void)self, (void)x;
 	script.pieces++;
-	if (b->last && body_replace(b, "END", 3))
+	if (b->last && !script.keep && body_replace(b, "END", 3))
 		return HOOK_DROP;
-	return script.wait ? HOOK_WAIT : HOOK_PASS;
+	return script.wait || script.wait_body ? HOOK_WAIT : HOOK_PASS;
 }
 
 static bool on_changes(void *ctx, unsigned self, const struct exchange *x, bool response)
@@ -145,6 +145,26 @@ static void test_wait(void)
 	}
 	OK(w.s.st[0].body == 3 && w.c.st[0].body == 3 && script.ends == 1 && w.c.st[0].closed == 0,
 	   "and all of its points, one after the other");
+	close_world();
+}
+
+/* What comes while a piece waits is the next one */
+static void test_wait_more(void)
+{
+	memset(&script, 0, sizeof(script));
+	script.wait_body = script.edit = script.keep = true;
+	open_world(&hooks);
+	w.s.reply = 60000;
+	ask(get, 7, 60000, false);
+	go(1);
+	for (int i = 0; i < 200 && !script.ends; i++) {
+		if (script.x->wait.point != POINT_NONE)
+			exchange_resume(script.x, HOOK_PASS);
+		go(1);
+	}
+	go(5);
+	OK(w.s.st[0].body == 60000 && w.c.st[0].body == 60000 && script.pieces > 2 && script.ends == 1,
+	   "nothing of it is lost: %zu up, %zu down, in %u pieces", w.s.st[0].body, w.c.st[0].body, script.pieces);
 	close_world();
 }
 
@@ -524,6 +544,7 @@ int main(void)
 	test_plain();
 	test_hooks();
 	test_wait();
+	test_wait_more();
 	test_resets();
 	test_refused();
 	test_large();
