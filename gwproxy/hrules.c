@@ -376,11 +376,20 @@ static void forget_digests(struct message *m)
 		message_del(m, name_of(names[i]));
 }
 
+/* Has any field of that name another value? */
+static bool is_not(const struct message *m, const char *name, struct text plain)
+{
+	for (size_t i = 0; (i = message_find(m, name, i)) != (size_t)-1; i++)
+		if (!hrules_same(message_field(m, i)->value, plain))
+			return true;
+	return false;
+}
+
+/* By the server, or on its way: the engine takes the chunks away, and no compression */
 static bool is_encoded(const struct message *m)
 {
-	size_t i = message_find(m, "content-encoding", 0);
-
-	return i != (size_t)-1 && !hrules_same(message_field(m, i)->value, TEXT("identity"));
+	return is_not(m, "content-encoding", TEXT("identity")) ||
+	       is_not(m, "transfer-encoding", TEXT("chunked"));
 }
 
 /* All rules on this body were found: can they be carried out? */

@@ -353,6 +353,13 @@ static void test_bodies(void)
 	response(200, "Content-Type: text/xml\nContent-Encoding: gzip");
 	hrules_counts(hr, &n);
 	OK(!hrules_ops.body_changes(hr, 0, &x, true) && n.encoded == 1, "encoded all the same: counted");
+	response(200, "Content-Type: text/xml\nTransfer-Encoding: gzip, chunked");
+	hrules_counts(hr, &n);
+	OK(!hrules_ops.body_changes(hr, 0, &x, true) && n.encoded == 2, "... or on its way: counted, too");
+	response(200, "Content-Type: text/xml\nContent-Encoding: identity\nContent-Encoding: gzip");
+	OK(!hrules_ops.body_changes(hr, 0, &x, true), "... or by the second field of that name");
+	response(200, "Content-Type: text/xml\nTransfer-Encoding: Chunked");
+	OK(hrules_ops.body_changes(hr, 0, &x, true), "in chunks only it is as it is");
 	response(206, "Content-Type: text/xml");
 	hrules_counts(hr, &n);
 	OK(!hrules_ops.body_changes(hr, 0, &x, true) && n.partial == 1, "a part: counted");
