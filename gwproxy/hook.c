@@ -157,6 +157,17 @@ bool hooks_body_changes(const struct hooks *h, const struct exchange *x, bool re
 	return false;
 }
 
+bool hooks_ws_looks(const struct hooks *h, const struct exchange *x)
+{
+	for (unsigned i = 0; i < h->n; i++) {
+		const struct hook_ops *ops = h->ops[i];
+
+		if (ops->ws_message && (!ops->ws_looks || ops->ws_looks(h->ctx[i], i, x)))
+			return true;
+	}
+	return false;
+}
+
 void hooks_exchange_end(const struct hooks *h, struct exchange *x)
 {
 	x->wait.point = POINT_NONE;

@@ -156,6 +156,8 @@ int body_replace(struct body *b, const void *data, size_t len);
  *		"identity"; and after the response's head.  A content coding that the server
  *		chooses all the same is not undone.  After an upgrade (@upgraded "websocket") a
  *		yes makes messages come unpacked
+ * @ws_looks:	Will messages of this exchange, which is upgraded, be looked at?  NULL: yes, if
+ *		there is @ws_message.  Where no hook does the bytes pass as they are
  * @ws_message:	Whole messages up to 56 KB or more, longer ones in pieces
  * @exchange_end:	Also of a request that was refused by its head, of which no other point was
  *		called: @req may lack anything then
@@ -172,6 +174,7 @@ struct hook_ops {
 	enum hook_verdict (*response_body)(void *ctx, unsigned self, struct exchange *x,
 					   struct body *b);
 	bool (*body_changes)(void *ctx, unsigned self, const struct exchange *x, bool response);
+	bool (*ws_looks)(void *ctx, unsigned self, const struct exchange *x);
 	enum hook_verdict (*ws_message)(void *ctx, unsigned self, struct exchange *x,
 					bool from_client, enum ws_kind kind, struct body *b);
 	void (*exchange_end)(void *ctx, unsigned self, struct exchange *x);
@@ -202,6 +205,7 @@ enum hook_verdict hooks_response_body(const struct hooks *h, struct exchange *x,
 enum hook_verdict hooks_ws_message(const struct hooks *h, struct exchange *x, bool from_client,
 				   enum ws_kind kind, struct body *b);
 bool hooks_body_changes(const struct hooks *h, const struct exchange *x, bool response);
+bool hooks_ws_looks(const struct hooks *h, const struct exchange *x);
 void hooks_exchange_end(const struct hooks *h, struct exchange *x);
 void hooks_conn_close(const struct hooks *h, struct conn_facts *c);
 void hooks_reload(const struct hooks *h);

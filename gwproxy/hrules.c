@@ -576,6 +576,14 @@ static enum hook_verdict hrules_message(void *ctx, unsigned self, struct exchang
 	return run_tasks(ctx, &st->tasks[from_client ? TASKS_UP : TASKS_DOWN], x, b);
 }
 
+static bool hrules_ws_looks(void *ctx, unsigned self, const struct exchange *x)
+{
+	const struct state *st = x->state[self];
+
+	(void)ctx;
+	return st && (st->tasks[TASKS_UP].n || st->tasks[TASKS_DOWN].n);
+}
+
 static bool hrules_body_changes(void *ctx, unsigned self, const struct exchange *x, bool response)
 {
 	const struct state *st = x->state[self];
@@ -724,6 +732,7 @@ const struct hook_ops hrules_ops = {
 	.response = hrules_response,
 	.response_body = hrules_response_body,
 	.body_changes = hrules_body_changes,
+	.ws_looks = hrules_ws_looks,
 	.ws_message = hrules_message,
 	.exchange_end = hrules_end,
 	.reload = hrules_renew,

@@ -126,14 +126,6 @@ void ws_free(struct ws *w)
 	free(w);
 }
 
-static bool looked_at(const struct hooks *h)
-{
-	for (unsigned i = 0; i < h->n; i++)
-		if (h->ops[i]->ws_message)
-			return true;
-	return false;
-}
-
 struct ws *ws_new(struct h1 *h)
 {
 	static const char name[] = "sec-websocket-extensions", deflate[] = "permessage-deflate";
@@ -141,7 +133,7 @@ struct ws *ws_new(struct h1 *h)
 	struct text ext = i == (size_t)-1 ? text_of("") : h->respm->field[i].value;
 	struct ws *w;
 
-	if (!looked_at(h->r.hooks) || !(w = calloc(1, sizeof(*w))))
+	if (!hooks_ws_looks(h->r.hooks, &h->x) || !(w = calloc(1, sizeof(*w))))
 		return NULL;
 	w->h = h;
 	w->deflate = i != (size_t)-1;

@@ -468,6 +468,7 @@ static void test_messages(void)
 	use_rules("replace \"cat\" \"dog\" in message\n"
 		  "replace /$/ \"!\" in message from server path \"/ws\"\n");
 	get("a", "/ws", "Upgrade: websocket\nSec-WebSocket-Extensions: permessage-deflate, x-other");
+	OK(hrules_ops.ws_looks(hr, 0, &x), "messages are looked at");
 	OK(has(x.req, "sec-websocket-extensions", NULL), "unknown extensions are not asked for");
 	get("a", "/ws", "Upgrade: websocket\n"
 	    "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits,permessage-deflate");
@@ -487,6 +488,9 @@ static void test_messages(void)
 	b = message("", true, false, WS_TEXT);
 	OK(is_body(b, "!"), "an empty message has an end");
 	message("", true, true, WS_TEXT);
+	use_rules("replace \"cat\" \"dog\" in message host \"b\"\nset header A \"b\" in both\n");
+	get("a", "/ws", "Upgrade: websocket");
+	OK(!hrules_ops.ws_looks(hr, 0, &x), "no rule on the messages of this host: nobody looks");
 }
 
 /* The errors of @text, as they are printed */

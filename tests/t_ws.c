@@ -9,7 +9,7 @@
 #include "tap.h"
 
 static struct {
-	bool unpack, shout, drop, wait;
+	bool unpack, shout, drop, wait, deaf;
 	struct exchange *x;
 	char seen[4096];
 	unsigned ends;
@@ -36,6 +36,12 @@ static bool on_changes(void *ctx, unsigned self, const struct exchange *x, bool 
 	return x->upgraded && script.unpack;
 }
 
+static bool on_looks(void *ctx, unsigned self, const struct exchange *x)
+{
+	(void)ctx, (void)self;
+	return x->upgraded && !script.deaf;
+}
+
 static void on_end(void *ctx, unsigned self, struct exchange *x)
 {
 	(void)ctx, (void)self;
@@ -44,7 +50,7 @@ static void on_end(void *ctx, unsigned self, struct exchange *x)
 }
 
 static const struct hook_ops scripted = {
-	.name = "script", .ws_message = on_message, .body_changes = on_changes, .exchange_end = on_end,
+	.name = "script", .ws_looks = on_looks, .ws_message = on_message, .body_changes = on_changes, .exchange_end = on_end,
 };
 static struct hooks hooks;
 static struct pair p;
@@ -255,6 +261,24 @@ static void test_refused(void)
 	pair_close(&p);
 }
 
+/* Nobody looks: not a byte is another one */
+static void test_as_they_are(void)
+{
+	static const char odd[] = "\x01\x83" "abcd" "\0\1\2" "\x80\x80" "efgh" "\x83\x01" "what is no frame";
+	struct got g = { 0 };
+
+	memset(&script, 0, sizeof(script));
+	script.deaf = true;
+	open_ws("");
+	send(p.client, odd, sizeof(odd) - 1, 0);
+	pair_step(&p);
+	got_take(&g, p.server);
+	OK(g.len == sizeof(odd) - 1 && !memcmp(g.p, odd, g.len) && !script.seen[0] && p.state == RELAY_WAIT,
+	   "bytes that no hook looks at pass as they are");
+	pair_close(&p);
+	got_free(&g);
+}
+
 static void test_wait(void)
 {
 	uint8_t buf[100];
@@ -278,6 +302,7 @@ int main(void)
 	test_messages();
 	test_deflate();
 	test_refused();
+	test_as_they_are();
 	test_wait();
 	return tap_done();
 }
