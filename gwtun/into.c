@@ -152,10 +152,17 @@ static void enter(struct tun *t, struct frame *f, const struct flow_key *k, unsi
 
 /* --- packets ------------------------------------------------------------------ */
 
-/* The same client's port once more: the connection before is over for it */
+/*
+ * The same client's port once more, and the connection before is over.  If it is not, the SYN may
+ * be anybody's: the kernel answers it, and only a client that knows of no connection ends it then,
+ * with RST (RFC 5961, 4.2), and sends another SYN.
+ */
 static bool anew(const struct tflow *fl, const struct frame *f, const uint8_t *data)
 {
-	return fl->tcp && is_syn(f, data) && be32(data + f->pkt.l4 + 4) != fl->isn;
+	uint8_t over = (uint8_t)(END_IN << fl->client | END_OUT << !fl->client);
+
+	return fl->tcp && is_syn(f, data) && be32(data + f->pkt.l4 + 4) != fl->isn &&
+	       ((fl->ends & over) == over || fl->orphan);
 }
 
 static void go_on(struct tun *t, struct tflow *fl, unsigned dir, struct frame *f)

@@ -307,6 +307,48 @@ for i in $(seq 100); do grep -q 'proxy is gone' tun.log && break; sleep 0.02; do
     clean(err, "a port used again")
 
 
+BLIND = """
+import socket, struct, time
+def sum16(d):
+    n = sum(struct.unpack(">%dH" % (len(d) // 2), d))
+    n = (n >> 16) + (n & 0xffff)
+    return ~(n + (n >> 16)) & 0xffff
+def connect():
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("10.0.1.10", 41000))
+    s.settimeout(8)
+    s.connect(("10.0.2.20", 80))
+    return s
+def get(s):
+    s.send(b"GET /name HTTP/1.0\\r\\n\\r\\n")
+    while d := s.recv(4096):
+        print(d.decode())
+s = connect()
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+ends = socket.inet_aton("10.0.1.10") + socket.inet_aton("10.0.2.20")
+syn = lambda c: struct.pack(">HHIIBBHHH", 41000, 80, 1234567, 0, 5 << 4, 2, 1000, c, 0)
+raw.sendto(syn(sum16(ends + struct.pack(">HH", 6, 20) + syn(0))), ("10.0.2.20", 0))
+time.sleep(0.5)
+get(s)
+s.close()
+time.sleep(0.5)
+s = connect()
+s.setsockopt(socket.IPPROTO_TCP, 19, 1)         # TCP_REPAIR: it goes without a word
+s.close()
+get(connect())
+"""
+
+
+def blind():
+    """A SYN amid a connection is answered as a server would: it ends none that its client has still"""
+    write("blind.py", BLIND)
+    out, err = sim("/usr/bin/python3 blind.py 2>&1", "", "hold")
+    ok(out.count("vpce-0") >= 1 and "reset" not in out, "somebody else's SYN ends no connection", out, err)
+    ok(out.count("vpce-0") == 2, "a client that forgot its connection begins anew, from the same port", out, err)
+    clean(err, "a SYN amid a connection")
+
+
 def attach(path):
     """A proxy that does nothing"""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -560,7 +602,7 @@ def main():
     tests = dict(router=router, commands=commands, failing_command=failing_command,
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
                  twins=two_endpoints, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
-                 path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again,
+                 path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again, blind=blind,
                  next_proxy=next_proxy, proxy_late=proxy_late, kept_alive=kept_alive, broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
                  busy_namespace=busy_namespace, fair=fair, haproxy=haproxy, two_arm=two_arm, conform=conform)
