@@ -10,9 +10,11 @@
  * way, answered the proxy's.  What the client sends again meanwhile is absorbed, so it looks
  * like a server that takes its time.
  *
- * Nothing here grows: without a free place a SYN is dropped and counted (syn-limit), and the client
- * tries again.  The data that a SYN may carry (TCP Fast Open) are not kept, which the
- * client must reckon with.
+ * Nothing here grows: without a free place the SYN that is held longest is given up, if it had
+ * YIELD_NS to be answered; else the new one is dropped and counted (syn-limit).  Either client
+ * tries again.  So who asks one silent server after the other keeps nobody out whose server
+ * answers.  The data that a SYN may carry (TCP Fast Open) are not kept, which the client must
+ * reckon with.
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -26,7 +28,8 @@
 #include "reply.h"
 #include "tun.h"
 
-#define NONE	UINT32_MAX
+#define NONE		UINT32_MAX
+#define YIELD_NS	500000000u
 
 void hold_open(struct tun *t)
 {
@@ -37,16 +40,43 @@ void hold_open(struct tun *t)
 	if (!h->slot)
 		die("no memory for %u SYNs", h->n);
 	for (uint32_t i = 0; i < h->n; i++)
-		h->slot[i].next_free = i + 1 < h->n ? i + 1 : NONE;
+		h->slot[i].newer = i + 1 < h->n ? i + 1 : NONE;
+	h->newest = h->oldest = NONE;
 	h->next_id = 1;
 }
 
 static void release(struct hold *h, struct held *s)
 {
+	*(s->newer == NONE ? &h->newest : &h->slot[s->newer].older) = s->older;
+	*(s->older == NONE ? &h->oldest : &h->slot[s->older].newer) = s->newer;
 	s->id = 0;
-	s->next_free = h->free;
+	s->newer = h->free;
 	h->free = (uint32_t)(s - h->slot);
 	h->used--;
+}
+
+/* Its flow may have been forgotten, and another SYN be held for the next one */
+static struct tflow *flow_held(struct tun *t, const struct held *s)
+{
+	struct tflow *fl = flow_find(t->flows, &s->key, t->st->now_ns);
+
+	return fl && fl->state == FLOW_HELD && fl->held == (uint32_t)(s - t->hold.slot) ? fl : NULL;
+}
+
+static void say_over(struct tun *t, uint64_t id)
+{
+	union proxylink_msg m = { .answer = { .head.type = PROXYLINK_OVER, .flow = id } };
+
+	if (t->pair >= 0)
+		proxylink_send(t->pair, &m, NULL, 0);
+}
+
+/* With its flow: the next SYN begins anew */
+static void forget(struct tun *t, struct held *s)
+{
+	if (flow_held(t, s))
+		flow_remove(t->flows, &s->key);
+	release(&t->hold, s);
 }
 
 /* The SYN without its data, from the IP header on; false: its headers are too long */
@@ -74,18 +104,37 @@ static bool keep_syn(struct held *s, struct frame *f)
 	return true;
 }
 
+/* The one that waits longest goes, if it had its time */
+static void make_room(struct tun *t)
+{
+	struct hold *h = &t->hold;
+	struct held *s = h->free == NONE ? &h->slot[h->oldest] : NULL;
+
+	if (!s || t->st->now_ns - s->since_ns < YIELD_NS)
+		return;
+	say_over(t, s->id);
+	forget(t, s);
+}
+
 static struct held *hold_slot(struct tun *t, const struct flow_key *k, struct frame *f)
 {
 	struct hold *h = &t->hold;
 	struct held *s;
+	uint32_t i;
 
-	if (h->free == NONE || h->used == h->n)
+	make_room(t);
+	i = h->free;
+	if (i == NONE)
 		return NULL;
-	s = &h->slot[h->free];
+	s = &h->slot[i];
 	if (!keep_syn(s, f))
 		return NULL;
-	h->free = s->next_free;
+	h->free = s->newer;
 	h->used++;
+	s->newer = NONE;
+	s->older = h->newest;
+	*(h->newest == NONE ? &h->oldest : &h->slot[h->newest].newer) = i;
+	h->newest = i;
 	s->id = h->next_id++ * h->n + (uint64_t)(s - h->slot);
 	s->since_ns = t->st->now_ns;
 	s->key = *k;
@@ -133,21 +182,6 @@ enum reason hold_syn(struct tun *t, struct tflow *fl, const struct flow_key *k, 
 	fl->state = FLOW_HELD;
 	fl->held = (uint32_t)(s - t->hold.slot);
 	return REASON_TUN;
-}
-
-static void say_over(struct tun *t, uint64_t id)
-{
-	union proxylink_msg m = { .answer = { .head.type = PROXYLINK_OVER, .flow = id } };
-
-	if (t->pair >= 0)
-		proxylink_send(t->pair, &m, NULL, 0);
-}
-
-/* With its flow: the next SYN begins anew */
-static void forget(struct tun *t, struct held *s)
-{
-	flow_remove(t->flows, &s->key);
-	release(&t->hold, s);
 }
 
 void hold_again(struct tun *t, struct tflow *fl, struct frame *f)
@@ -258,8 +292,8 @@ void hold_answer(struct tun *t, uint64_t id, uint32_t answer, uint32_t code)
 
 	if (!id || s->id != id)
 		return;			/* forgotten meanwhile */
-	fl = flow_find(t->flows, &s->key, t->st->now_ns);
-	if (!fl || fl->state != FLOW_HELD) {
+	fl = flow_held(t, s);
+	if (!fl) {
 		release(&t->hold, s);
 		return;
 	}

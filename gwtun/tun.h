@@ -85,13 +85,15 @@ struct tflow {
 /**
  * struct held - A SYN that waits for what becomes of the connection to the server
  * @id:		Its name in messages: of this one only; 0: free
+ * @newer, @older:	Places of the SYN that came next, and before; of a free one @newer is the next
+ *		free one
  * @error:	An ICMP error about the connection to the server came: how, and from whom
  */
 struct held {
 	uint64_t id;
 	uint64_t since_ns;
 	struct flow_key key;
-	uint32_t next_free;
+	uint32_t newer, older;
 	uint16_t len;
 	bool error;
 	uint8_t error_type;
@@ -105,6 +107,7 @@ struct hold {
 	uint32_t n;
 	uint32_t used;
 	uint32_t free;
+	uint32_t newest, oldest;
 	uint64_t next_id;
 };
 

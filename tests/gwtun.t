@@ -152,6 +152,27 @@ def flood():
     clean(err, "flood")
 
 
+SCAN = """
+import socket, time
+socks = []
+for i in range(350):
+    s = socket.socket()
+    s.setblocking(False)
+    s.connect_ex(("10.0.2.20", 82))
+    socks.append(s)
+    time.sleep(0.02)
+"""
+
+
+def scan():
+    """Who asks one silent server after the other keeps nobody out"""
+    write("scan.py", SCAN)
+    out, err = sim("/usr/bin/python3 scan.py & sleep 4; for i in 1 2 3; do curl -sS -m 2 http://server/name; done; wait",
+                   "--syns 128", "hold mute=82")
+    ok(out.count("vpce-0") == 3, "SYNs that get no answer: the oldest makes room", out, err)
+    clean(err, "SYNs that get no answer")
+
+
 def no_proxy():
     out, err = sim("curl -sS -m 10 http://server/name")
     ok("vpce-0" in out and gwtest.account(err).reasons == {}, "no proxy: connections pass untouched", out, err)
@@ -601,7 +622,7 @@ def main():
     write_commands()
     tests = dict(router=router, commands=commands, failing_command=failing_command,
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
-                 twins=two_endpoints, silent=silent, flood=flood, no_proxy=no_proxy, likeness=likeness,
+                 twins=two_endpoints, silent=silent, flood=flood, scan=scan, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again, blind=blind,
                  next_proxy=next_proxy, proxy_late=proxy_late, kept_alive=kept_alive, broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
