@@ -138,6 +138,8 @@ void h2_half_free(struct h2_stream *s, bool up)
 		nghttp2_session_consume_connection(source(s, up), f->owed_conn);
 	lane_give(f->pre.p, f->pre.room);
 	lane_give(f->out.p, f->out.room);
+	if (s->reading == f->trailers)	/* what is still to come of them is thrown away */
+		s->reading = NULL;
 	message_free(f->trailers);
 	*f = (struct h2_half){ 0 };
 }

@@ -168,6 +168,46 @@ static void test_wait_more(void)
 	close_world();
 }
 
+/* Next piece of what the server has to say */
+static void say_piece(void)
+{
+	const uint8_t *p;
+	ssize_t n = nghttp2_session_mem_send(w.s.s, &p);
+
+	if (n > 0 && send(w.p.server, p, (size_t)n, MSG_NOSIGNAL) != n)
+		printf("# not sent\n");
+}
+
+/* Answered while the server's trailers, which nobody will see, are half here */
+static void test_wait_trailers(void)
+{
+	static char long_value[8000];
+	nghttp2_nv head = NV(":status", "200"), more[3];
+
+	memset(long_value, 'x', sizeof(long_value));
+	for (int i = 0; i < 3; i++)
+		more[i] = (nghttp2_nv){ (uint8_t *)(uintptr_t)"x", (uint8_t *)long_value, 1, sizeof(long_value), 0 };
+	memset(&script, 0, sizeof(script));
+	script.wait_body = script.edit = script.keep = true;
+	open_world(&hooks);
+	w.s.no_reply = true;
+	ask(get, 7, 30000, false);
+	go(5);
+	nghttp2_submit_headers(w.s.s, 0, w.s.st[0].id, NULL, &head, 1, NULL);
+	go(1);
+	nghttp2_submit_headers(w.s.s, NGHTTP2_FLAG_END_STREAM, w.s.st[0].id, NULL, more, 3, NULL);
+	say_piece();
+	pair_step(&w.p);
+	script.x->answer = message_new();
+	message_set_status(script.x->answer, 403, text_of(""));
+	say_piece();
+	exchange_resume(script.x, HOOK_ANSWER);
+	go(5);
+	OK(!strncmp(w.c.st[0].fields, ":status=403;", 12) && script.ends == 1, "answered amid trailers: %.40s",
+	   w.c.st[0].fields);
+	close_world();
+}
+
 static void test_resets(void)
 {
 	int32_t id;
@@ -545,6 +585,7 @@ int main(void)
 	test_hooks();
 	test_wait();
 	test_wait_more();
+	test_wait_trailers();
 	test_resets();
 	test_refused();
 	test_large();
