@@ -11,6 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "proxylink.h"
 #include "tun.h"
@@ -141,6 +142,8 @@ static void attach(struct tun *t, int fd, bool hold)
 		close(t->pair);
 	t->pair = fd;
 	t->holds = hold;
+	if (!t->strange_until_ns)
+		t->strange_until_ns = clock_mono() + t->conf.tcp_timeout_ns;
 	t->attached = !tun_watch(t, fd, WATCH_PAIR, 0);
 	log_notice("a proxy is attached%s", hold ? ": it connects first" : "");
 }

@@ -7,6 +7,10 @@
  * passes from the one to the other has numbers that mean nothing there, and is answered with ACKs
  * that mean nothing here.  Both would wait for a long time.  Who talks past the other like that is
  * told so, with RST; connections that were never split agree in their numbers and pass.
+ *
+ * Whoever forges a packet of a connection that passes can make it look like one of those, and an
+ * end of it get a RST.  So they are looked for only in the time in which the load balancer keeps a
+ * flow that says nothing, from the first proxy on.
  */
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -64,8 +68,8 @@ bool strange_packet(struct tun *t, const struct flow_key *k, unsigned dir, struc
 	struct strange *s;
 	uint32_t len;
 
-	if (!t->attached || f->pkt.proto != IPPROTO_TCP || !(f->pkt.flags & PKT_L4) ||
-	    (tcp[13] & (TH_SYN | TH_RST | TH_ACK)) != TH_ACK)
+	if (!t->attached || t->st->now_ns > t->strange_until_ns || f->pkt.proto != IPPROTO_TCP ||
+	    !(f->pkt.flags & PKT_L4) || (tcp[13] & (TH_SYN | TH_RST | TH_ACK)) != TH_ACK)
 		return false;
 	s = flow_add(t->strange, k, t->st->now_ns, STRANGE_NS);
 	if (s->sane)

@@ -167,6 +167,7 @@ struct tun_conf {
  * @merge:	Of this burst, @nmerges of them: @merge_end is their TUN, @merge_key the flow
  * @attached:	A proxy is; @hold: it wants SYNs held
  * @strays:	Packets out of TUNs that belong to no flow
+ * @strange_until_ns:	Then those of a gwtun before are gone, too; 0: no proxy came yet
  */
 struct tun {
 	struct tun_conf conf;
@@ -200,6 +201,7 @@ struct tun {
 	bool broken;			/* the broker is gone */
 	char socket_path[256];
 	uint64_t strays;
+	uint64_t strange_until_ns;
 	uint64_t next_walk_ns;
 };
 

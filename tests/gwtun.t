@@ -464,6 +464,45 @@ cat quiet.out
     clean(err, "keep-alives")
 
 
+FORGED = """
+import socket, struct, time
+def sum16(d):
+    n = sum(struct.unpack(">%dH" % (len(d) // 2), d))
+    n = (n >> 16) + (n & 0xffff)
+    return ~(n + (n >> 16)) & 0xffff
+s = socket.create_connection(("10.0.2.20", 80), 5)
+print("open", flush=True)
+time.sleep(3)
+port = s.getsockname()[1]
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+ends = socket.inet_aton("10.0.1.10") + socket.inet_aton("10.0.2.20")
+ack = lambda c: struct.pack(">HHIIBBHHH", port, 80, 1234567, 7654321, 5 << 4, 16, 1000, c, 0)
+for i in range(4):
+    raw.sendto(ack(sum16(ends + struct.pack(">HH", 6, 20) + ack(0))), ("10.0.2.20", 0))
+    time.sleep(0.7)
+s.send(b"GET /name HTTP/1.0\\r\\n\\r\\n")
+while d := s.recv(4096):
+    print(d.decode())
+"""
+
+
+def forged():
+    """Nobody resets connections by making them look as if a gwtun that died had had them: not for ever"""
+    client = """
+/usr/bin/python3 forged.py >forged.out 2>&1 & forged=$!
+for i in $(seq 100); do grep -q open forged.out && break; sleep 0.02; done
+%s $GW_RUN/gwtun.sock hold 2>proxy2.log &
+for i in $(seq 100); do grep -q attached proxy2.log && break; sleep 0.02; done
+wait $forged
+cat forged.out
+""" % PROXY
+    write("forged.py", FORGED)
+    out, err = sim(client, "--tcp-timeout 2")
+    ok("vpce-0" in out and "a proxy is attached" in err, "forged numbers in a connection that passes: it goes on",
+       out, err)
+    clean(err, "forged numbers")
+
+
 def died(who, signal_it):
     out, err = sim(SLOWGET + signal_it + "\nwait $get; echo $?\n", "", "hold")
     nothing_left(who + " killed")
@@ -624,7 +663,8 @@ def main():
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
                  twins=two_endpoints, silent=silent, flood=flood, scan=scan, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again, blind=blind,
-                 next_proxy=next_proxy, proxy_late=proxy_late, kept_alive=kept_alive, broker_killed=broker_killed,
+                 next_proxy=next_proxy, proxy_late=proxy_late, kept_alive=kept_alive, forged=forged,
+                 broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
                  busy_namespace=busy_namespace, fair=fair, haproxy=haproxy, two_arm=two_arm, conform=conform)
     for name in sys.argv[1:] or tests:
