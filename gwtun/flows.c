@@ -137,20 +137,28 @@ struct tflow *flow_of(struct tun *t, uint64_t endpoint, const struct packet *p,
 	return fl;
 }
 
+/* Where a RST came in the kernel says nothing more, but its proxy ends the other connection */
+bool flow_is_over(const struct tflow *fl, unsigned dir)
+{
+	bool reset = fl->ends & END_RST << dir && fl->ends & END_OUT << dir;
+
+	return fl->ends & END_IN << dir && (reset || fl->ends & END_OUT << !dir);
+}
+
 void flow_note_ends(struct tflow *fl, const struct packet *p, const uint8_t *data, unsigned dir,
 		    bool out)
 {
-	uint8_t flags, all = END_IN * 3 | END_OUT * 3;
+	uint8_t flags;
 
 	if (!fl->tcp || p->proto != IPPROTO_TCP || !(p->flags & PKT_L4))
 		return;
 	flags = data[p->l4 + 13];
 	if (flags & TH_FIN)
 		fl->ends |= (uint8_t)((out ? END_OUT : END_IN) << dir);
-	if (flags & TH_RST)	/* that connection is over in both directions */
+	if (flags & TH_RST)	/* the kernel's ends both directions */
 		fl->ends |= out ? (uint8_t)(END_OUT << dir | END_IN << !dir) :
-				  (uint8_t)(END_IN << dir | END_OUT << !dir);
-	if (fl->ends == all)
+				  (uint8_t)((END_IN | END_RST) << dir);
+	if (flow_is_over(fl, 0) && flow_is_over(fl, 1))
 		fl->timeout_ns = LINGER_NS;
 }
 

@@ -159,10 +159,8 @@ static void enter(struct tun *t, struct frame *f, const struct flow_key *k, unsi
  */
 static bool anew(const struct tflow *fl, const struct frame *f, const uint8_t *data)
 {
-	uint8_t over = (uint8_t)(END_IN << fl->client | END_OUT << !fl->client);
-
 	return fl->tcp && is_syn(f, data) && be32(data + f->pkt.l4 + 4) != fl->isn &&
-	       ((fl->ends & over) == over || fl->orphan);
+	       (flow_is_over(fl, fl->client) || fl->orphan);
 }
 
 static void go_on(struct tun *t, struct tflow *fl, unsigned dir, struct frame *f)

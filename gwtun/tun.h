@@ -57,8 +57,11 @@ struct way {
 
 enum flow_state { FLOW_OPEN, FLOW_HELD };
 
-/* Who ended what, of a TCP flow: both ends of both connections */
-enum flow_ends { END_IN = 1, END_OUT = 4 };	/* shifted by the direction */
+/*
+ * Who ended what, of a TCP flow: both ends of both connections, shifted by the direction.  What
+ * comes out of a TUN is the kernel's word; a RST that goes in may be forged: no end by itself.
+ */
+enum flow_ends { END_IN = 1, END_OUT = 4, END_RST = 16 };
 
 /**
  * struct tflow - A flow that goes through a TUN
@@ -256,6 +259,11 @@ struct tflow *flow_of(struct tun *t, uint64_t endpoint, const struct packet *p,
  */
 void flow_note_ends(struct tflow *fl, const struct packet *p, const uint8_t *data, unsigned dir,
 		    bool out) __attribute__((nonnull));
+
+/**
+ * flow_is_over() - Is the connection over whose packets go in in direction @dir?
+ */
+bool flow_is_over(const struct tflow *fl, unsigned dir) __attribute__((nonnull));
 
 /**
  * flows_walk() - Forget flows that ended or are idle, and those of endpoints that went, if @gone
