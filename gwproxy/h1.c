@@ -98,6 +98,8 @@ void h1_refuse(struct h1 *h, enum h1_why why)
 		h1_begin(h);
 	say(h, status, phrase_of(status), h1_why_text(why));
 	lane_skip(&h->up, lane_len(&h->up));
+	if (h->begun && h->resp.f.body == H1_UNTIL_CLOSE)	/* its end would look like that of all */
+		h1_reset(h, h1_why_text(why));
 	h->req.state = h->resp.state = SIDE_CUT;
 	h1_close(h, h1_why_text(why));
 }

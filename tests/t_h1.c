@@ -361,6 +361,25 @@ static void test_wait_in_place(void)
 	got_free(&at_server);
 }
 
+/* A response that ends with the connection, and its request is refused in the midst of it */
+static void test_refused_late(void)
+{
+	struct got at_client = { 0 };
+	struct pair p;
+
+	pair_open(&p, h1_relay_new, NULL);
+	send(p.client, "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n", 62, 0);
+	pair_step(&p);
+	send(p.server, "HTTP/1.1 200 OK\r\n\r\npart", 23, 0);
+	pair_step(&p);
+	send(p.client, "zz\r\n", 4, 0);
+	for (int i = 0; i < 3 && p.state == RELAY_WAIT; i++)
+		pair_step(&p), got_take(&at_client, p.client);
+	OK(p.state == RELAY_RESET && !strcmp(p.why, "refused: chunk-size"), "a part of a response does not look whole");
+	pair_close(&p);
+	got_free(&at_client);
+}
+
 static void test_wait_ends(void)
 {
 	struct got at_server = { 0 };
@@ -619,6 +638,7 @@ int main(void)
 	test_verdicts();
 	test_wait();
 	test_wait_in_place();
+	test_refused_late();
 	test_wait_ends();
 	test_expect();
 	test_interim();
