@@ -11,6 +11,7 @@
 #include "h2_int.h"
 
 #define SPARE_MAX	16u
+#define SPARE_QUIET	2u	/* of a connection that has no stream */
 
 static void resumed(struct exchange *x, enum hook_verdict v)
 {
@@ -58,6 +59,17 @@ void h2_stream_free(struct h2_stream *s)
 	free(s);
 }
 
+static void spare_drop(struct h2 *h, unsigned most)
+{
+	struct h2_stream *s;
+
+	for (; h->nspare > most; h->nspare--) {
+		s = h->spare;
+		h->spare = s->next;
+		h2_stream_free(s);
+	}
+}
+
 /* The exchange is over, for the hooks, too */
 static void end(struct h2_stream *s, const char *why)
 {
@@ -77,8 +89,9 @@ static void end(struct h2_stream *s, const char *why)
 	if (s->next)
 		s->next->prev = s->prev;
 	h->nstreams--;
-	if (h->nspare == SPARE_MAX) {
+	if (h->nspare >= (h->nstreams ? SPARE_MAX : SPARE_QUIET)) {
 		h2_stream_free(s);
+		spare_drop(h, h->nstreams ? SPARE_MAX : SPARE_QUIET);
 		return;
 	}
 	message_clear(s->reqm);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* h2: streams through the engine, hooks, resets, floods and what is refused */
+#include <malloc.h>
 #include <stdio.h>
 
 #include "../gwproxy/message_int.h"
@@ -205,6 +206,24 @@ static void test_wait_trailers(void)
 	go(5);
 	OK(!strncmp(w.c.st[0].fields, ":status=403;", 12) && script.ends == 1, "answered amid trailers: %.40s",
 	   w.c.st[0].fields);
+	close_world();
+}
+
+/* A connection that is quiet holds little of what it had while it was busy */
+static void test_quiet(void)
+{
+	size_t before, after;
+
+	open_world(NULL);
+	w.s.reply = 100;
+	ask(get, 7, 0, false);
+	go(10);
+	before = mallinfo2().uordblks;
+	for (int i = 0; i < 90; i++)
+		ask(get, 7, 0, false);
+	go(100);
+	after = mallinfo2().uordblks;
+	OK(w.c.st[90].end && after < before + 65536, "90 requests at once leave %zd bytes", (ssize_t)(after - before));
 	close_world();
 }
 
@@ -585,6 +604,7 @@ int main(void)
 	test_hooks();
 	test_wait();
 	test_wait_more();
+	test_quiet();
 	test_wait_trailers();
 	test_resets();
 	test_refused();
