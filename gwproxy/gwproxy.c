@@ -20,6 +20,7 @@
 #include "conf.h"
 #include "listen.h"
 #include "log.h"
+#include "misdirect.h"
 #include "page.h"
 #include "policy.h"
 #include "ready.h"
@@ -284,7 +285,7 @@ int main(int argc, char **argv)
 	tuple_hash_init();
 	g.policy = conf_policy(&g.conf);
 	g.web = hrules_start(&g.conf.web);	/* with -n it ends here */
-	if (hooks_add(&g.hooks, &hrules_ops, g.web) < 0)
+	if (hooks_add(&g.hooks, &misdirect_ops, NULL) < 0 || hooks_add(&g.hooks, &hrules_ops, g.web) < 0)
 		die("too many hooks");
 	if (g.conf.record.path)
 		open_record(&g);

@@ -192,6 +192,15 @@ rc, out, issuer, err = curl("x.y.deep.example.test", "-k")
 ok("serverca" in issuer, "*.DOMAIN is any depth below it (%s)" % issuer, err)
 rc, out, issuer, err = curl("block.example.test")
 ok(rc == 35 and "access denied" in err, "block: an alert says so", err)
+for host, want in (("block.example.test", "421"), ("PASS.example.test.:443", "421"), ("c.example.test", "200")):
+    rc, out, issuer, err = curl("a.example.test", "-H", "Host: " + host, "-w", "%{http_code}")
+    ok(rc == 0 and out.endswith(want), "a request for %s in a connection for a.example.test: %s" % (host, want),
+       out, err)
+ok("misdirected: %s:3" % path("rules") in px.stderr(), "which is logged", px.stderr()[-500:])
+rc, out, issuer, err = curl(SERVER4, "-H", "Host: pass.example.test", "-w", "%{http_code}")
+ok(rc == 0 and out.endswith("200"), "without SNI only what is blocked is refused", out, err)
+rc, out, issuer, err = curl(SERVER4, "-H", "Host: block.example.test", "-w", "%{http_code}")
+ok(rc == 0 and out.endswith("421"), "... but that is", out, err)
 rc, out, issuer, err = curl("b.example.test", port=8443)
 ok(rc == 35 and "server-certificate: self-signed" in px.stderr() or
    "server-certificate: unable" in px.stderr(), "a server that cannot be verified is refused", err,
