@@ -80,6 +80,11 @@ log_line(enum log_level level, const char *suffix, const char *fmt, va_list ap)
 	errno = saved;
 }
 
+bool log_shows(enum log_level level)
+{
+	return level <= log_max;
+}
+
 void log_at(enum log_level level, const char *fmt, ...)
 {
 	va_list ap;

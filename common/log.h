@@ -34,6 +34,9 @@ void log_name(const char *as);
  */
 int log_set_level(const char *name);
 
+/* Would log_at() write?  Asked before work that serves the line only */
+bool log_shows(enum log_level level);
+
 void log_at(enum log_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 #define log_error(...)	log_at(LOG_LVL_ERROR, __VA_ARGS__)

@@ -22,6 +22,8 @@ void conn_say(const struct conn *c, const char *what, const char *why)
 {
 	char text[TUPLE_TEXT];
 
+	if (!log_shows(LOG_LVL_INFO))
+		return;
 	tuple_print(&c->node.tuple, text);
 	if (c->facts.sni[0])
 		log_info("%s (%s): %s: %s", text, c->facts.sni, what, why);
