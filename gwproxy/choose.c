@@ -168,8 +168,11 @@ void choose_step(struct conn *c)
 		not_client(c, "server-first");
 		return;
 	}
-	if (n == -EAGAIN)
-		n = peek(c->client, buf, sizeof(buf));
+	if (n != -EAGAIN) {
+		conn_end(c, "server-reset", true);
+		return;
+	}
+	n = peek(c->client, buf, sizeof(buf));
 	if (n > 0)
 		decide(c, buf, (size_t)n);
 	else if (!n)

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "conn_int.h"
 #include "leg_sock.h"
+#include "leg_tls.h"
 #include "log.h"
 #include "tls.h"
 #include "wire.h"
@@ -88,11 +89,14 @@ static void step(struct conn *c)
 {
 	switch (c->state) {
 	case CONN_SNIFF:
-		if (!broken(c))
-			choose_step(c);
+		if (!c->facts.tls && broken(c))
+			break;
+		choose_step(c);		/* an alert may lie in front of a reset */
+		if (c->state == CONN_SNIFF)
+			broken(c);
 		break;
 	case CONN_SHAKE:
-		tls_step(c);	/* an alert may lie in front of a reset */
+		tls_step(c);		/* likewise */
 		if (c->state == CONN_SHAKE)
 			broken(c);
 		break;
@@ -231,6 +235,27 @@ static bool is_timeout(const char *why)
 	return n > 8 && !strcmp(why + n - 8, "-timeout");
 }
 
+static void say_broken(struct conn *c, struct leg *l, bool reset)
+{
+	if (!l || l->plain)
+		return;
+	if (reset)
+		leg_tls_last_word(l);
+	if (l->broke)
+		conn_say(c, l == c->client ? "client-tls" : "server-tls", l->broke);
+}
+
+/* In TLS 1.3 a server refuses a client that shows no certificate when the handshake is over for the
+ * client, and maybe for ours: what looks like a reset begins with an alert. */
+static const char *say_why(struct conn *c, const char *why, bool reset)
+{
+	say_broken(c, c->client, reset);
+	say_broken(c, c->server, reset);
+	if (c->cert_asked && c->server && c->server->broke && !c->facts.bytes_down)
+		return "client-certificate";
+	return why;
+}
+
 void conn_end(struct conn *c, const char *why, bool reset)
 {
 	struct worker *w = c->worker;
@@ -239,6 +264,7 @@ void conn_end(struct conn *c, const char *why, bool reset)
 		return;
 	c->state = CONN_DEAD;
 	connect_forsake(c);
+	why = say_why(c, why, reset);
 	relay_free(c->relay, why);
 	tls_shake_free(c);
 	if (c->client && c->server) {

@@ -40,6 +40,7 @@ struct shake;
  * @spoke:	The client has, but too little to tell what
  * @hello:	... and it began as TLS does
  * @restarted:	The server's side was begun again, to pass it
+ * @cert_asked:	The server has asked for the client's certificate
  */
 struct conn {
 	struct node node;
@@ -54,7 +55,7 @@ struct conn {
 	struct shake *shake;
 	uint64_t flow;
 	uint64_t session_key;
-	bool from_syn, held, spoke, hello, restarted;
+	bool from_syn, held, spoke, hello, restarted, cert_asked;
 	enum proxylink_answer answer;
 	uint32_t code;
 	struct conn_facts facts;

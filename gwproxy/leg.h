@@ -45,6 +45,7 @@ struct leg_ops {
  * @part:	Bytes of it are held that are no whole record yet, or wait for their turn
  * @cut:	Its stream ended without TLS's close_notify
  * @quiet:	So shall what is written to it
+ * @broke:	What TLS says of its end, if it was an alert or an error of its own
  */
 struct leg {
 	const struct leg_ops *ops;
@@ -55,6 +56,7 @@ struct leg {
 	short ready;
 	size_t room, ahead, window;
 	bool drained, part, cut, quiet;
+	const char *broke;
 };
 
 /**

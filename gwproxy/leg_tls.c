@@ -104,6 +104,8 @@ static ssize_t take(struct leg *l, void *buf, size_t len,
 	l->cut = ret == -EBADMSG && is_cut();
 	if (l->cut)
 		ret = 0;
+	else if (ret == -EBADMSG)
+		l->broke = ERR_reason_error_string(ERR_peek_last_error());
 	t->over = ret != -EAGAIN;
 	t->dry = !t->over && l->wants == POLLIN;
 	t->how = ret;
@@ -134,6 +136,17 @@ ssize_t leg_tls_peek(struct leg *l, void *buf, size_t len)
 	if (n > 0)
 		l->pending = true;
 	return n;
+}
+
+void leg_tls_last_word(struct leg *l)
+{
+	struct tls_leg *t = (struct tls_leg *)l;
+	char byte;
+
+	if (!SSL_is_init_finished(t->ssl))
+		return;
+	l->ready |= POLLIN;
+	take(l, &byte, 1, SSL_peek_ex);
 }
 
 /* Small pieces go out as one record. */

@@ -31,6 +31,11 @@ int leg_tls_shake(struct leg *l) __attribute__((nonnull));
  */
 ssize_t leg_tls_peek(struct leg *l, void *buf, size_t len) __attribute__((nonnull));
 
+/**
+ * leg_tls_last_word() - Look for an alert that nobody has read, if the handshake is done; see @broke
+ */
+void leg_tls_last_word(struct leg *l) __attribute__((nonnull));
+
 SSL *leg_tls_ssl(struct leg *l) __attribute__((nonnull));
 
 /**

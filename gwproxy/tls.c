@@ -53,7 +53,7 @@ int tls_client_cert(SSL *s, X509 **x, EVP_PKEY **key)
 
 	(void)x;
 	(void)key;
-	h->cert_asked = true;
+	c->cert_asked = true;
 	h->act = policy_ask(c->worker->policy, WHEN_CLIENT_CERT, hello_of(s)->sni, h->where);
 	return h->act == POLICY_PASS || h->act == POLICY_BLOCK ? -1 : 0;
 }
@@ -167,7 +167,7 @@ static void server_failed(struct conn *c, int err)
 			fail(c, TLS_ALERT_HANDSHAKE, "server-certificate");
 	} else {
 		conn_say(c, "server-handshake", err == -EBADMSG ? openssl_why() : strerror(-err));
-		fail(c, TLS_ALERT_HANDSHAKE, h->cert_asked ? "client-certificate" :
+		fail(c, TLS_ALERT_HANDSHAKE, c->cert_asked ? "client-certificate" :
 		     "server-handshake");
 	}
 }

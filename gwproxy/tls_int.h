@@ -22,7 +22,7 @@
 struct shake {
 	struct hello hello;
 	X509 *cert;
-	bool client, flight, cert_asked;
+	bool client, flight;
 	enum policy_action act;
 	char where[POLICY_WHERE];
 };

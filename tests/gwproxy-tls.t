@@ -215,6 +215,10 @@ rc, out, issuer, err = curl("certblock.example.test", *user, port=9443)
 ok(rc == 35 and "access denied" in err, "or blocked", err)
 rc, out, issuer, err = curl("certnone.example.test", *user, port=9443)
 ok(rc != 0, "or tried without one, if no rule is there: the server refuses", err)
+rc, out, issuer, err = curl("certlate.example.test", "--no-alpn", *user, port=9443)
+ok(rc != 0 and until(lambda: re.search(r"certlate.*: server-tls: .*certificate required\n"
+                                       r".*certlate.*: ended: client-certificate\n", px.stderr()), 3),
+   "and the log says that it was the server, and why", px.stderr()[-500:])
 rc, out, issuer, err = curl(SERVER4)
 ok(rc == 0 and out == "TLSv1.3 http/1.1", "no SNI: the server's names do", err, px.stderr()[-500:])
 rc, out, err = lab.run("c", "/usr/bin/python3", "-c", FOO, SERVER4, path("proxyca.crt"))
