@@ -68,7 +68,12 @@ int tls_verify(int ok, X509_STORE_CTX *ctx)
 	if (ok)
 		return 1;
 	h->act = policy_ask(c->worker->policy, WHEN_UNVERIFIED, hello_of(s)->sni, h->where);
-	return h->act == POLICY_INTERCEPT;
+	if (h->act != POLICY_INTERCEPT)
+		return 0;
+	conn_say(c, "server-certificate",
+		 X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
+	conn_say(c, "intercept", h->where);
+	return 1;
 }
 
 void tls_shake_free(struct conn *c)
@@ -156,13 +161,15 @@ static void server_failed(struct conn *c, int err)
 {
 	struct shake *h = c->shake;
 	long verify = SSL_get_verify_result(leg_tls_ssl(c->server));
+	char where[POLICY_WHERE];
 
 	if (err == -ENOKEY) {
 		obey(c, "client-certificate");
 	} else if (verify != X509_V_OK && h->act != POLICY_INTERCEPT) {
 		conn_say(c, "server-certificate", X509_verify_cert_error_string(verify));
+		memcpy(where, h->where, sizeof(where));
 		if (h->act == POLICY_PASS)
-			begin_again(c, "unverified");
+			begin_again(c, where);
 		else
 			fail(c, TLS_ALERT_HANDSHAKE, "server-certificate");
 	} else {

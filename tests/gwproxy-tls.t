@@ -153,6 +153,7 @@ pass when client-cert certpass.example.test
 block when client-cert certblock.example.test
 pass when unverified selfpass.example.test
 block when not-tls 4431
+intercept when unverified selfint.example.test
 """
 with open(path("rules"), "w") as f:
     f.write(RULES)
@@ -207,6 +208,12 @@ ok(rc == 35 and "server-certificate: self-signed" in px.stderr() or
    px.stderr()[-500:])
 rc, out, issuer, err = curl("selfpass.example.test", port=8443, ca="otherca")
 ok(rc == 0 and "otherca" in issuer, "or passed, when rules say so", err, px.stderr()[-500:])
+ok("selfpass.example.test): pass: %s:6" % path("rules") in px.stderr(), "the log names the rule",
+   px.stderr()[-500:])
+rc, out, issuer, err = curl("selfint.example.test", port=8443)
+said = [s for s in px.stderr().splitlines() if "selfint" in s]
+ok(rc == 0 and any("server-certificate: " in s for s in said) and
+   any("intercept: %s:8" % path("rules") in s for s in said), "or intercepted, and the log names it", err, said)
 user = ("--cert", path("user.crt"), "--key", path("user.key"))
 rc, out, issuer, err = curl("certpass.example.test", *user, port=9443, ca="serverca")
 ok(rc == 0 and out == "TLSv1.3 http/1.1", "passed, when a client certificate is asked for", err,
@@ -277,7 +284,7 @@ with open(path("rules"), "a") as f:
     f.write("bloc oops\npass -bad-\n")
 px.signal(signal.SIGHUP)
 ok(until(lambda: "not reloaded" in px.stderr(), 3), "rules with errors are not taken", px.stderr()[-500:])
-ok("%s:8:1: " % path("rules") in px.stderr() and "%s:9:6: " % path("rules") in px.stderr(),
+ok("%s:9:1: " % path("rules") in px.stderr() and "%s:10:6: " % path("rules") in px.stderr(),
    "all errors are shown with their places", px.stderr()[-500:])
 with open(path("rules"), "w") as f:
     f.write("pass a.example.test\n")
