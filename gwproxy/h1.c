@@ -120,16 +120,14 @@ void h1_answer(struct h1 *h)
 	struct message *m = h->x.answer;
 	bool live = h->req.f.persist && h->req.f.body == H1_NO_BODY && h->req.f.minor &&
 		    h->req.state == SIDE_ASK && !h->begun;
-	char n[24];
 
 	if (h->begun) {
 		h1_reset(h, "dropped");
 		return;
 	}
-	snprintf(n, sizeof(n), "%zu", h->x.answer_body.len);
 	m->minor = 1;
 	message_del(m, text_of("Transfer-Encoding"));
-	message_set(m, text_of("Content-Length"), text_of(n));
+	message_set_length(m, "Content-Length", h->x.answer_body.len);
 	if (!live)
 		message_set(m, text_of("Connection"), text_of("close"));
 	lane_skip(&h->down, lane_len(&h->down));

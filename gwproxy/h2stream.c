@@ -195,16 +195,13 @@ void h2_server_gone(struct h2 *h, const char *why)
 /* A response of ours, with all of its body */
 static void respond(struct h2_stream *s, struct message *m, struct text body)
 {
-	char n[24];
-
 	s->answered = true;
 	reset_server(s, NGHTTP2_CANCEL);
 	if (s->resp == H2_SENT) {	/* too late */
 		reset_client(s, NGHTTP2_CANCEL);
 		return;
 	}
-	snprintf(n, sizeof(n), "%zu", body.len);
-	message_set(m, text_of("content-length"), text_of(n));
+	message_set_length(m, "content-length", body.len);
 	h2_half_free(s, false);
 	s->down.in_end = s->down.out_end = true;
 	s->x.resp = m;

@@ -3,6 +3,7 @@
  * message.c - Head of an HTTP request or response
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -351,4 +352,16 @@ int message_del(struct message *m, struct text name)
 	for (size_t i = 0; (i = find(m, name, i)) != (size_t)-1; i++, n++)
 		drop_field(m, i);
 	return n;
+}
+
+void message_set_length(struct message *m, const char *name, size_t len)
+{
+	char n[24];
+
+	if (m->status == 204 || m->status == 304) {
+		message_del(m, text_of(name));
+		return;
+	}
+	snprintf(n, sizeof(n), "%zu", len);
+	message_set(m, text_of(name), text_of(n));
 }

@@ -85,4 +85,11 @@ int message_add(struct message *m, struct text name, struct text value);
 int message_set(struct message *m, struct text name, struct text value);
 int message_del(struct message *m, struct text name);
 
+/**
+ * message_set_length() - Content-Length of an answer of ours, as a field @name
+ *
+ * A 204 has none (RFC 9110 8.6), and a 304's would be that of what it does not send.
+ */
+void message_set_length(struct message *m, const char *name, size_t len);
+
 #endif /* GW_MESSAGE_H */

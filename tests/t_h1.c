@@ -108,6 +108,7 @@ static struct script {
 	enum hook_verdict request, response;
 	bool set, edit_up, edit_down, grow;
 	bool wait;
+	unsigned status;	/* of an answer without a body; 0: 403, with one */
 	struct exchange *x;
 	unsigned ends, requests;
 	char why[64];
@@ -130,9 +131,10 @@ static enum hook_verdict on_request(void *ctx, unsigned self, struct exchange *x
 	}
 	if (s->request == HOOK_ANSWER) {
 		x->answer = message_new();
-		message_set_status(x->answer, 403, text_of("No"));
+		message_set_status(x->answer, s->status ? s->status : 403, text_of("No"));
 		message_add(x->answer, text_of("X-By"), text_of("us"));
-		x->answer_body = text_of(strdup("forbidden"));	/* it is freed */
+		if (!s->status)
+			x->answer_body = text_of(strdup("forbidden"));	/* it is freed */
 	}
 	return s->wait ? HOOK_WAIT : s->request;
 }
@@ -276,6 +278,14 @@ static void test_verdicts(void)
 	changed("answered before a body: and closed",
 		"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nx", NULL, "",
 		"HTTP/1.1 403 No\r\nX-By: us\r\nContent-Length: 9\r\nConnection: close\r\n\r\nforbidden", false);
+	for (unsigned status = 204; status <= 304; status += 50) {
+		char want[64];
+
+		script = (struct script){ .request = HOOK_ANSWER, .status = status };
+		snprintf(want, sizeof(want), "HTTP/1.1 %u No\r\nX-By: us\r\n%s\r\n", status,
+			 status == 204 || status == 304 ? "" : "Content-Length: 0\r\n");
+		changed("answered without a body", REQ("/"), NULL, "", want, false);
+	}
 	script = (struct script){ .request = HOOK_DROP };
 	changed("dropped", REQ("/"), NULL, "", "", false);
 	OK(!strcmp(script.why, "dropped"), "with its reason");
