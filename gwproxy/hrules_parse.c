@@ -142,7 +142,7 @@ static bool parse_redirect(struct hrule *r, struct lexer *l)
 
 	lex_blank(l);
 	at = l->pos;
-	if (!lex_number(l, "the status of a redirection", 300, 399, &status))
+	if (!lex_number(l, "the status of a redirection", 0, 999, &status))
 		return false;
 	if (status != 301 && status != 302 && status != 303 && status != 307 && status != 308)
 		return lex_error(l, at, "a redirection is 301, 302, 303, 307 or 308");

@@ -529,6 +529,7 @@ static void test_errors(void)
 		{ "respond 99", "-e#1:1:9: the status of an answer is a whole number from 200" },
 		{ "respond 204 \"x\"", "-e#1:1:9: an answer of this status has no body" },
 		{ "respond 200 as \"x\"", "-e#1:1:16: 'as' is the type of a body: there is none" },
+		{ "redirect 200 \"/\"", "-e#1:1:10: a redirection is 301" },
 		{ "redirect 304 \"/\"", "-e#1:1:10: a redirection is 301" },
 		{ "redirect 302 \"\"", "-e#1:1:14: where to?" },
 		{ "redirect 302", "-e#1:1:13: expected a string in double quotes, near end of line" },
