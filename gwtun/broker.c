@@ -239,7 +239,8 @@ static void created(struct work *w, struct endpoint **at, int status)
 		announce(w, e);
 		return;
 	}
-	log_error("vpce-0%016llx: --on-create failed with status %d: nothing goes in",
+	log_error("vpce-0%016llx: --on-create failed with status %d: nothing goes in, "
+		  "--no-proxy says what becomes of its flows",
 		  (unsigned long long)e->id,
 		  WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 	tell_failed(w, e->id, -ECANCELED, "--on-create");
