@@ -200,6 +200,14 @@ static void defaults(struct conf *c, struct proxy *p)
 	};
 }
 
+/* Options that mean nothing where no TLS is intercepted; NULL: none of them */
+static const char *needs_ca(const struct conf *c)
+{
+	return c->upstream_ca ? "--upstream-ca" : c->insecure ? "--upstream-insecure" :
+	       c->pass_on_failure ? "--pass-on-failure" : c->keylog ? "--keylog" :
+	       c->keylog_pub ? "--keylog-pub" : NULL;
+}
+
 static void check_tls(const struct conf *c, int argc, char **argv)
 {
 	bool spelled = false;
@@ -210,10 +218,8 @@ static void check_tls(const struct conf *c, int argc, char **argv)
 		die_usage("--upstream-insecure: only when it is spelled out");
 	if (!c->ca_cert != !c->ca_key)
 		die_usage("--ca-cert and --ca-key go together");
-	if (!c->ca_cert && (c->upstream_ca || c->insecure || c->pass_on_failure || c->keylog ||
-			    c->keylog_pub))
-		die_usage("--upstream-ca, --upstream-insecure, --pass-on-failure, --keylog, "
-			  "--keylog-pub: go with --ca-cert, without it no TLS is intercepted");
+	if (!c->ca_cert && needs_ca(c))
+		die_usage("%s goes with --ca-cert: without it no TLS is intercepted", needs_ca(c));
 	if (c->insecure && c->upstream_ca)
 		die_usage("--upstream-ca and --upstream-insecure exclude each other");
 	if (c->insecure)

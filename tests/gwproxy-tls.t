@@ -309,7 +309,7 @@ px.signal(signal.SIGTERM)
 ok(px.wait(10) == 0, "it ends", px.stderr()[-500:])
 
 for argv, what in ((("--upstream-insec",), "spelled out"), (("--ca-cert", "x"), "go together"),
-                   (("--upstream-ca", "x"), "without it no TLS"),
+                   (("--upstream-ca", "x"), "--upstream-ca goes with"), (("--keylog", "x"), "--keylog goes with"),
                    (("-l", "127.0.0.1:4002"), "of one family"), (("--no-connect-first",), "always so")):
     full = ("--ca-cert", path("proxyca.crt"), "--ca-key", path("proxyca.key")) + argv \
         if "insec" in argv[0] else argv
