@@ -111,6 +111,20 @@ struct mq_addr {
 	const char *path;
 };
 
+/* ZeroMQ takes any number, and its lowest 16 bits; 0 would be a port that nobody knows. */
+static void check_port(const char *rest, const char *spec)
+{
+	const char *port = strrchr(rest, ':');
+	size_t len;
+
+	if (!port)
+		die_usage("'%s': no port", spec);
+	len = strlen(++port);
+	if (!len || len > 5 || strspn(port, "0123456789") != len || atoi(port) < 1 ||
+	    atoi(port) > 65535)
+		die_usage("'%s': the port is not a whole number from 1 to 65535", spec);
+}
+
 static void addr_parse(struct mq_addr *a, const char *spec, bool bind,
 		       const struct stream_conf *conf)
 {
@@ -130,8 +144,7 @@ static void addr_parse(struct mq_addr *a, const char *spec, bool bind,
 	if (!strncmp(s, "tcp://", 6)) {
 		n = snprintf(a->addr, sizeof(a->addr), "tcp://%s%s", *rest == ':' ?
 			     a->bind ? "*" : "127.0.0.1" : "", rest);
-		if (!strrchr(rest, ':'))
-			die_usage("'%s': no port", spec);
+		check_port(rest, spec);
 	} else if (strchr(rest, '/')) {
 		n = snprintf(a->addr, sizeof(a->addr), "ipc://%s", rest);
 	} else {

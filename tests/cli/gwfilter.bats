@@ -70,7 +70,7 @@ errors_of() {
 
 @test "wrong usage: exit 2, nothing on stdout" {
 	for args in "lo" "--flows 0" "--midstream maybe" "--fragments x" "-f nope.rules" "--bogus" \
-		    "--timeout -1"; do
+		    "--timeout -1" "-i tcp://:70000" "-o tcp://127.0.0.1:0" "-i tcp://:80x"; do
 		run --separate-stderr gwfilter $args < /dev/null
 		[ "$status" -eq 2 ] || { echo "$args: $status $stderr"; false; }
 		[ -z "$output" ]
