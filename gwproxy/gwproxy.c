@@ -252,8 +252,6 @@ static void tear_down(struct gwproxy *g)
 {
 	struct proxy *p = &g->proxy;
 
-	for (unsigned i = 1; i < p->nworkers; i++)
-		worker_join(p->worker[i]);
 	front_forget(&g->front);
 	loop_drain(loop_of(g));
 	attach_stop(&g->attach);
@@ -310,6 +308,8 @@ int main(int argc, char **argv)
 	page_start(&g.page);
 	ready_notify(g.conf.ready_fd);
 	worker_run(g.proxy.worker[0]);
+	for (unsigned i = 1; i < g.proxy.nworkers; i++)
+		worker_join(g.proxy.worker[i]);
 	if (!g.conf.quiet) {
 		print_counts(&g.proxy);
 		print_failures(&g);

@@ -195,10 +195,14 @@ ok(until(lambda: "gwproxy: 0 open" in px.stderr(), 3), "SIGUSR1 shows counters",
    px.stderr()[-600:])
 
 hold = lab.proc("c", "/usr/bin/python3", "-c", CLIENT, "slow", SERVER4, "7005", "20")
+silent = [lab.proc("c", "sh", "-c", "sleep 20 | nc %s 7005" % SERVER4) for _ in range(15)]
 until(lambda: px.stderr().count(":7005: plain") > 1, 5)
+time.sleep(0.5)
 px.signal(signal.SIGTERM)
 time.sleep(0.3)
-ok(px.running() and "draining: 1 connections" in px.stderr(), "SIGTERM drains", px.stderr()[-600:])
+ok(px.running() and "draining: 16 connections" in px.stderr(), "SIGTERM drains", px.stderr()[-600:])
 px.signal(signal.SIGTERM)
 ok(px.wait(5) == 0, "a second one ends it", px.stderr()[-600:])
+ok("gwproxy: 0 open" in px.stderr().splitlines()[-1], "the counters at the end know of all of them",
+   px.stderr()[-600:])
 done()
