@@ -5,11 +5,11 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from certs import proxy_and_server  # noqa: E402
 from gwtest import DIR, SAN, SOAK, done, ok, path, status_field, until  # noqa: E402
 from proxylab import Lab, SERVER4, sockets  # noqa: E402
 
@@ -63,23 +63,6 @@ print(len(done))
 '''
 
 
-def openssl(*argv):
-    subprocess.run(("openssl",) + argv, check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, cwd=DIR)
-
-
-def certificates():
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    for name in ("proxyca", "serverca"):
-        openssl("req", "-x509", *key, "-days", "100", "-subj", "/CN=" + name, "-keyout", name + ".key",
-                "-out", name + ".crt", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    with open(path("ext"), "w") as f:
-        f.write("subjectAltName=DNS:a.example.test\n")
-    openssl("req", *key, "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "serverca.crt", "-CAkey", "serverca.key",
-            "-CAcreateserial", "-days", "90", "-extfile", "ext", "-out", "server.crt")
-
-
 def rss():
     return int(status_field(px.pid, "VmRSS").split()[0])
 
@@ -89,7 +72,7 @@ def curl(*argv):
                    "a.example.test:443:" + SERVER4, *argv)
 
 
-certificates()
+proxy_and_server("DNS:a.example.test")
 os.mkdir(path("www"))
 os.mkdir(path("tmp"))
 with open(path("www/small"), "w") as f:

@@ -11,6 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from certs import proxy_and_server  # noqa: E402
 from gwtest import DIR, Proc, done, ok, path, until  # noqa: E402
 from proxylab import Lab, SERVER4  # noqa: E402
 
@@ -59,22 +60,6 @@ print("held", got - mine, flush=True)
 '''
 
 
-def openssl(*argv):
-    subprocess.run(("openssl",) + argv, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=DIR)
-
-
-def certificates():
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    for name in ("proxyca", "serverca"):
-        openssl("req", "-x509", *key, "-days", "100", "-subj", "/CN=" + name, "-keyout", name + ".key",
-                "-out", name + ".crt", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    with open(path("ext"), "w") as f:
-        f.write("subjectAltName=DNS:*.example.test\n")
-    openssl("req", *key, "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "serverca.crt", "-CAkey", "serverca.key",
-            "-CAcreateserial", "-days", "90", "-extfile", "ext", "-out", "server.crt")
-
-
 def nft(text):
     subprocess.run(lab.argv("p", "nft", "-f", "-"), input=text.encode(), check=True)
 
@@ -109,7 +94,7 @@ def held(port, how, first):
         nft("table inet cut\ndelete table inet cut\n")
 
 
-certificates()
+proxy_and_server("DNS:*.example.test")
 os.makedirs(path("www"))
 os.makedirs(path("tmp"))
 with open(path("www/big"), "wb") as big:

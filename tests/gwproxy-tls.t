@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from certs import leaf, proxy_and_server, root  # noqa: E402
 from gwtest import done, ok, path, until  # noqa: E402
 from proxylab import Lab, SERVER4, SERVER6, sockets  # noqa: E402
 
@@ -105,32 +106,8 @@ print("ticket" if ticket else "none")
 '''
 
 
-def openssl(*argv):
-    subprocess.run(("openssl",) + argv, check=True, stdout=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL, cwd=path("."))
-
-
-def root(name):
-    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
-            "30", "-subj", "/CN=" + name, "-keyout", name + ".key", "-out", name + ".crt",
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-
-
-def leaf(name, ca, sans):
-    with open(path(name + ".ext"), "w") as f:
-        f.write("subjectAltName=" + sans + "\n")
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-            "/CN=" + name, "-keyout", name + ".key", "-out", name + ".csr")
-    openssl("x509", "-req", "-in", name + ".csr", "-CA", ca + ".crt", "-CAkey", ca + ".key",
-            "-CAcreateserial", "-days", "10", "-extfile", name + ".ext", "-out", name + ".crt")
-    with open(path(name + ".pem"), "w") as f:
-        f.write(open(path(name + ".crt")).read() + open(path(name + ".key")).read())
-
-
-root("proxyca")
-root("serverca")
+proxy_and_server("DNS:*.example.test,IP:" + SERVER4)
 root("otherca")
-leaf("server", "serverca", "DNS:*.example.test,IP:" + SERVER4)
 leaf("other", "otherca", "DNS:*.example.test")
 leaf("user", "serverca", "DNS:user.example.test")
 os.chmod(path("proxyca.key"), 0o600)

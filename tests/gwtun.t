@@ -448,21 +448,25 @@ while d := s.recv(4096):
 """
 
 
-def kept_alive():
-    """A connection in mid-stream that says nothing but that it is there: its numbers fit, too"""
+def mid_stream(script, what, options=""):
+    """A connection that passes, and in whose middle a proxy attaches: it goes on"""
     client = """
-/usr/bin/python3 quiet.py >quiet.out 2>&1 & quiet=$!
-for i in $(seq 100); do grep -q open quiet.out && break; sleep 0.02; done
+/usr/bin/python3 client.py >client.out 2>&1 & client=$!
+for i in $(seq 100); do grep -q open client.out && break; sleep 0.02; done
 %s $GW_RUN/gwtun.sock hold 2>proxy2.log &
 for i in $(seq 100); do grep -q attached proxy2.log && break; sleep 0.02; done
-wait $quiet
-cat quiet.out
+wait $client
+cat client.out
 """ % PROXY
-    write("quiet.py", QUIET)
-    out, err = sim(client)
-    ok("vpce-0" in out and "a proxy is attached" in err, "keep-alives of a connection that passes: it goes on",
-       out, err)
-    clean(err, "keep-alives")
+    write("client.py", script)
+    out, err = sim(client, options)
+    ok("vpce-0" in out and "a proxy is attached" in err, what + " in a connection that passes: it goes on", out, err)
+    clean(err, what)
+
+
+def kept_alive():
+    """It says nothing but that it is there: its numbers fit, too"""
+    mid_stream(QUIET, "keep-alives")
 
 
 FORGED = """
@@ -489,19 +493,7 @@ while d := s.recv(4096):
 
 def forged():
     """Nobody resets connections by making them look as if a gwtun that died had had them: not for ever"""
-    client = """
-/usr/bin/python3 forged.py >forged.out 2>&1 & forged=$!
-for i in $(seq 100); do grep -q open forged.out && break; sleep 0.02; done
-%s $GW_RUN/gwtun.sock hold 2>proxy2.log &
-for i in $(seq 100); do grep -q attached proxy2.log && break; sleep 0.02; done
-wait $forged
-cat forged.out
-""" % PROXY
-    write("forged.py", FORGED)
-    out, err = sim(client, "--tcp-timeout 2")
-    ok("vpce-0" in out and "a proxy is attached" in err, "forged numbers in a connection that passes: it goes on",
-       out, err)
-    clean(err, "forged numbers")
+    mid_stream(FORGED, "forged numbers", "--tcp-timeout 2")
 
 
 def died(who, signal_it):

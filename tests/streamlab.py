@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 
+from certs import proxy_and_server
 from gwtest import DIR, Proc, path, read, until, write
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -75,21 +76,6 @@ exec nginx -p . -c ../nginx.conf
 """ % os.path.join(HERE, "streamserver.py")
 
 
-def openssl(*argv):
-    subprocess.run(("openssl",) + argv, check=True, cwd=DIR, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def certificates():
-    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-    for name in ("proxyca", "serverca"):
-        openssl("req", "-x509", *key, "-days", "100", "-subj", "/CN=" + name, "-keyout", name + ".key",
-                "-out", name + ".crt", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
-    write("ext", "subjectAltName=DNS:server\n")
-    openssl("req", *key, "-subj", "/CN=server", "-keyout", "server.key", "-out", "server.csr")
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "serverca.crt", "-CAkey", "serverca.key",
-            "-CAcreateserial", "-days", "90", "-extfile", "ext", "-out", "server.crt")
-
-
 class Stream:
     """One simulation; gwsim run goes on until end()"""
 
@@ -97,7 +83,7 @@ class Stream:
         """The chain is one of pipes, or with @streams of ipc streams whose stages come again when they end"""
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 60000), hard))
-        certificates()
+        proxy_and_server("DNS:server")
         write("nginx.conf", NGINX)
         write("haproxy.conf", HAPROXY)
         write("server.sh", SERVER)
