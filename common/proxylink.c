@@ -19,6 +19,8 @@ static size_t size_of(unsigned type)
 	case PROXYLINK_ANSWER:
 	case PROXYLINK_OVER:
 		return sizeof(struct proxylink_answer_msg);
+	case PROXYLINK_LEAVE:
+		return sizeof(struct proxylink_head);
 	}
 	return 0;
 }

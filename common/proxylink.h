@@ -8,7 +8,8 @@
  * and is answered by gwtun's broker, the process that owns the network namespaces.  A
  * message is one struct below, by which its type says; descriptors come as SCM_RIGHTS.  All
  * numbers are in host byte order, ports and addresses in network byte order: both ends
- * live on one machine and are of one build, which the first message says.
+ * live on one machine.  The first message says which version of this a proxy speaks; it is
+ * answered with that one.  PROXYLINK_OLDEST is without LEAVE, and still served.
  *
  *	proxy				broker
  *	HELLO			->
@@ -17,11 +18,21 @@
  *	WANT n sockets		->
  *				<-	SOCKETS + up to PROXYLINK_FDS of them
  *				<-	GONE: the endpoint's namespace is removed
+ *	LEAVE			->	its listeners are closed: let another one attach
  *
  *	proxy				packet loop (that pair)
  *				<-	SYN: a flow begins; its SYN is held if @hold says so
  *	ANSWER			->	what became of the connection to the server
  *				<-	OVER: a SYN is held no more: its client gave up, or it took too long
+ *	LEAVE			->	no more SYNs, please
+ *				<-	LEAVE: that was the last one
+ *
+ * Who leaves tells the packet loop first: from then on new flows find no proxy.  Once it has the
+ * answer it knows all flows that are its own, and may still answer for those that are held
+ * and accept those whose SYN went in.  When that is done, or has taken too long, it closes
+ * its listeners and tells the broker.  What is held then is given up, and connections that nobody
+ * accepted are reset: the listeners are the successor's.  It keeps its connections until it
+ * closes both sockets, and hears GONE as before, but gets no more sockets.
  *
  * Sockets that the broker makes are TCP, non-blocking, IP_TRANSPARENT, SO_REUSEADDR, unbound:
  * the proxy binds them to the client's own address and port and connects.  Either end that
@@ -36,7 +47,9 @@
 #include "fdmsg.h"
 
 #define PROXYLINK_MAGIC		0x4b4c5857u	/* "WXLK" */
-#define PROXYLINK_VERSION	1u
+#define PROXYLINK_VERSION	2u
+#define PROXYLINK_OLDEST	1u
+#define PROXYLINK_LEAVES	2u		/* from this version on there is LEAVE */
 #define PROXYLINK_SOCKET	"gwtun.sock"
 #define PROXYLINK_FDS		FDMSG_FDS	/* most descriptors in one message */
 
@@ -49,6 +62,7 @@ enum proxylink_type {
 	PROXYLINK_SYN,
 	PROXYLINK_ANSWER,
 	PROXYLINK_OVER,
+	PROXYLINK_LEAVE,
 };
 
 /* What became of a connection to the server: PROXYLINK_ANSWER */
@@ -60,7 +74,7 @@ enum proxylink_answer {
 };
 
 /**
- * struct proxylink_head - In front of each message
+ * struct proxylink_head - In front of each message; LEAVE is nothing more
  * @size:	Of the whole message
  */
 struct proxylink_head {
@@ -69,7 +83,8 @@ struct proxylink_head {
 };
 
 /**
- * struct proxylink_hello - Proxy: we are of one build.  Broker: likewise, and one descriptor
+ * struct proxylink_hello - Proxy: who we are.  Broker: likewise, and one descriptor
+ * @version:	Proxy: the one it speaks.  Broker: the same
  * @hold:	Proxy: SYNs shall be held until answered (--connect-first)
  */
 struct proxylink_hello {

@@ -10,6 +10,8 @@
 #include "log.h"
 
 #define RETRY_NS	200000000u
+#define LEAVE_NS	500000000u
+#define LEAVE_LOOK_NS	5000000u
 #define BURST		256	/* messages, then others have their turn */
 
 static struct loop *loop_of(struct attach *a)
@@ -54,9 +56,10 @@ static int take_hello(struct attach *a, const struct proxylink_hello *h, const i
 	int err;
 
 	if (n != 1 || a->link >= 0 || h->magic != PROXYLINK_MAGIC ||
-	    h->version != PROXYLINK_VERSION)
+	    h->version < PROXYLINK_OLDEST || h->version > PROXYLINK_VERSION)
 		return -EPROTO;
 	a->link = fds[0];
+	a->version = h->version;
 	a->said = false;
 	m.fd = fcntl(a->link, F_DUPFD_CLOEXEC, 0);
 	if (m.fd < 0)
@@ -146,6 +149,13 @@ static void broker_ready(struct watch *w, uint32_t events)
 		detach(a, got);
 }
 
+/* Maybe late: then we have gone on without it */
+static void take_leave(struct attach *a)
+{
+	if (a->leaving == LEAVE_WAIT)
+		a->leaving = LEAVE_LAST;
+}
+
 static void link_ready(struct watch *w, uint32_t events)
 {
 	struct attach *a = (struct attach *)(void *)((char *)w - offsetof(struct attach, on_link));
@@ -165,6 +175,8 @@ static void link_ready(struct watch *w, uint32_t events)
 			front_syn(a->front, &m.syn);
 		else if (m.head.type == PROXYLINK_OVER)
 			front_over(a->front, m.answer.flow);
+		else if (m.head.type == PROXYLINK_LEAVE && a->leaving)
+			take_leave(a);
 		else
 			got = -EPROTO;
 	}
@@ -196,7 +208,7 @@ static void try_again(struct timer *t)
 	struct attach *a = (struct attach *)(void *)((char *)t - offsetof(struct attach, retry));
 	int err;
 
-	if (a->front->closed)
+	if (a->leaving)
 		return;
 	err = reach(a);
 	if (err)
@@ -210,6 +222,46 @@ void attach_start(struct attach *a, struct front *f, const char *path)
 	a->on_link.ready = link_ready;
 	a->retry.fire = try_again;
 	try_again(&a->retry);
+}
+
+/* Flows that are ours, but lack an end */
+static bool is_half(const struct front *f)
+{
+	unsigned n = f->waiting;
+
+	for (unsigned i = 0; i < f->proxy->nworkers; i++)
+		n += atomic_load_explicit(&f->proxy->worker[i]->half, memory_order_relaxed);
+	return n;
+}
+
+static void leave_look(struct timer *t)
+{
+	struct attach *a = (struct attach *)(void *)((char *)t - offsetof(struct attach, leave));
+	union proxylink_msg m = { .head.type = PROXYLINK_LEAVE };
+	struct front *f = a->front;
+	uint64_t now = loop_now(loop_of(a));
+
+	if (a->link < 0 || a->version < PROXYLINK_LEAVES) {
+		front_close(f);
+		return;
+	}
+	if (a->leaving == LEAVE_ASK && !proxylink_send(a->link, &m, NULL, 0))
+		a->leaving = LEAVE_WAIT;
+	if ((a->leaving == LEAVE_LAST && !is_half(f)) || now >= a->leave_until_ns) {
+		front_close(f);
+		a->leaving = LEAVE_TELL;
+		f->broker = -1;		/* it has no sockets for who left */
+	}
+	if (a->leaving != LEAVE_TELL || proxylink_send(a->fd, &m, NULL, 0) == -EAGAIN)
+		loop_timer(loop_of(a), &a->leave, now + LEAVE_LOOK_NS);
+}
+
+void attach_leave(struct attach *a)
+{
+	a->leaving = LEAVE_ASK;
+	a->leave.fire = leave_look;
+	a->leave_until_ns = loop_now(loop_of(a)) + LEAVE_NS;
+	leave_look(&a->leave);
 }
 
 void attach_stop(struct attach *a)

@@ -209,6 +209,7 @@ struct conn *conn_new(struct worker *w, const struct tuple *t)
 	w->conns = c;
 	table_add(&w->table, &c->node);
 	atomic_fetch_add_explicit(&w->open, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&w->half, 1, memory_order_relaxed);
 	count(w, COUNT_OPENED);
 	return c;
 }
@@ -290,6 +291,8 @@ void conn_end(struct conn *c, const char *why, bool reset)
 	loop_timer(w->loop, &c->timer, 0);
 	loop_task(w->loop, &c->again);
 	atomic_fetch_sub_explicit(&w->open, 1, memory_order_relaxed);
+	if (!c->whole)
+		atomic_fetch_sub_explicit(&w->half, 1, memory_order_relaxed);
 	count(w, COUNT_CLOSED);
 	atomic_fetch_add_explicit(&w->bytes, c->facts.bytes_up + c->facts.bytes_down, memory_order_relaxed);
 	if (reset)
@@ -349,5 +352,7 @@ void conn_plain(struct conn *c, const char *why)
 void conn_both(struct conn *c)
 {
 	c->facts.connected_ns = clock_real();
+	c->whole = true;
+	atomic_fetch_sub_explicit(&c->worker->half, 1, memory_order_relaxed);
 	choose_start(c);
 }

@@ -39,6 +39,7 @@ struct shake;
  * @session_key:	Of its session with a TLS server
  * @spoke:	The client has, but too little to tell what
  * @hello:	... and it began as TLS does
+ * @whole:	It had both ends
  * @restarted:	The server's side was begun again, to pass it
  * @cert_asked:	The server has asked for the client's certificate
  */
@@ -55,7 +56,7 @@ struct conn {
 	struct shake *shake;
 	uint64_t flow;
 	uint64_t session_key;
-	bool from_syn, held, spoke, hello, restarted, cert_asked;
+	bool from_syn, held, spoke, hello, whole, restarted, cert_asked;
 	enum proxylink_answer answer;
 	uint32_t code;
 	struct conn_facts facts;

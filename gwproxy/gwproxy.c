@@ -147,7 +147,10 @@ static void stop(struct gwproxy *g)
 		return;
 	}
 	g->drain_until_ns = loop_now(loop_of(g)) + g->conf.drain_ms * 1000000u + 1;
-	front_close(&g->front);
+	if (g->proxy.listens)
+		front_close(&g->front);
+	else
+		attach_leave(&g->attach);
 	page_close(&g->page);
 	if (open_of(&g->proxy))
 		log_notice("draining: %u connections may go on for %llu s", open_of(&g->proxy),

@@ -97,7 +97,7 @@ struct proxy {
  * struct worker - One loop and its connections
  * @link:	To gwtun's packet loop, for answers; -1: none
  * @conns:	All of them
- * @open:	How many
+ * @open:	How many; @half: of these, not yet with both ends
  * @bytes:	Of those that have ended, both ways
  * @beat_ns:	When its loop turned last
  */
@@ -108,7 +108,7 @@ struct worker {
 	struct loop *loop;
 	struct table table;
 	struct conn *conns;
-	_Atomic unsigned open;
+	_Atomic unsigned open, half;
 	uint64_t next_id;
 	int link;
 	struct policy *policy;

@@ -43,8 +43,17 @@ struct endpoint {
 };
 
 /**
+ * struct left - A proxy that takes no more: its connection, or -1, and number
+ */
+struct left {
+	int link;
+	uint32_t proxy;
+};
+
+/**
  * struct work - All of the broker's
  * @link:	The proxy's connection, or -1
+ * @proxy:	Its number
  * @pair:	The loop's end of the pair, until it is handed over; else -1
  * @slow:	The proxy could not take a message: go on when it can
  */
@@ -57,6 +66,10 @@ struct work {
 	bool hold;
 	bool slow;
 	bool over;
+	uint32_t proxy;
+	uint32_t version;
+	struct left left[LEFT_MAX];
+	unsigned next_left;
 	int sig;
 	struct endpoint *first;
 };
@@ -145,7 +158,7 @@ static void announce(struct work *w, struct endpoint *e)
 
 static void announce_all(struct work *w)
 {
-	struct broker_msg m = { .type = BROKER_ATTACHED, .hold = w->hold };
+	struct broker_msg m = { .type = BROKER_ATTACHED, .hold = w->hold, .proxy = w->proxy };
 
 	w->slow = false;
 	for (struct endpoint *e = w->first; e && !w->slow; e = e->next)
@@ -197,13 +210,16 @@ static void drop(struct endpoint **at)
 	free(e);
 }
 
-/* What the proxy holds of the namespace it is asked to close */
+/* What proxies hold of the namespace they are asked to close */
 static void say_gone(struct work *w, const struct endpoint *e)
 {
 	union proxylink_msg m = { .endpoint = { .head.type = PROXYLINK_GONE, .endpoint = e->id } };
 
 	if (w->link >= 0 && e->told)
 		proxylink_send(w->link, &m, NULL, 0);
+	for (unsigned i = 0; i < LEFT_MAX; i++)
+		if (w->left[i].link >= 0)
+			proxylink_send(w->left[i].link, &m, NULL, 0);
 }
 
 /* Return: it is gone; else --on-destroy is at work */
@@ -271,17 +287,16 @@ static void reap(struct work *w)
 
 /* --- the proxy ---------------------------------------------------------------- */
 
-static void detach(struct work *w)
+static void tell_of(struct work *w, enum broker_type type, uint32_t proxy)
 {
-	struct broker_msg m = { .type = BROKER_DETACHED };
+	struct broker_msg m = { .type = type, .proxy = proxy };
 
-	if (w->link < 0)
-		return;
-	shut(&w->link);
-	if (w->pair >= 0)
-		shut(&w->pair);		/* the loop had not heard of it yet */
-	else if (w->hello)
-		tell_loop(w, &m, NULL, 0);
+	tell_loop(w, &m, NULL, 0);
+}
+
+/* Nobody is attached: the listeners are for the next one */
+static void vacate(struct work *w)
+{
 	w->hello = w->slow = false;
 	for (struct endpoint *e = w->first; e; e = e->next) {
 		space_reset(&e->space);
@@ -291,14 +306,69 @@ static void detach(struct work *w)
 		announce(w, e);		/* those it was too slow for */
 }
 
+static void detach(struct work *w)
+{
+	if (w->link < 0)
+		return;
+	shut(&w->link);
+	if (w->pair >= 0)
+		shut(&w->pair);		/* the loop had not heard of it yet */
+	else if (w->hello)
+		tell_of(w, BROKER_DETACHED, w->proxy);
+	vacate(w);
+}
+
+static void end_left(struct work *w, struct left *l)
+{
+	shut(&l->link);
+	tell_of(w, BROKER_DETACHED, l->proxy);
+}
+
+/* It has closed its listeners, and keeps its connections */
+static int leave(struct work *w)
+{
+	struct left *l = &w->left[w->next_left % LEFT_MAX];
+
+	if (!w->hello || w->pair >= 0 || w->version < PROXYLINK_LEAVES)
+		return -EPROTO;
+	w->next_left++;
+	if (l->link >= 0) {
+		log_warn("proxy: cut off: %u have left after it", LEFT_MAX);
+		end_left(w, l);
+	}
+	*l = (struct left){ w->link, w->proxy };
+	w->link = -1;
+	tell_of(w, BROKER_LEFT, l->proxy);
+	vacate(w);
+	return 0;
+}
+
+/* It has nothing more to say: it closes */
+static void hear_left(struct work *w, struct left *l)
+{
+	union proxylink_msg m;
+	int fds[FDMSG_FDS], n;
+	unsigned nfds;
+
+	n = proxylink_recv(l->link, &m, fds, &nfds);
+	if (n == -EAGAIN)
+		return;
+	if (n > 0)
+		fds_close(fds, nfds);
+	if (n > 0 || n == -EPROTO)
+		log_warn("proxy: cut off: it has left, and goes on");
+	end_left(w, l);
+}
+
 static int greet(struct work *w, const struct proxylink_hello *h)
 {
 	union proxylink_msg m = { .hello = { .head.type = PROXYLINK_HELLO,
 					     .magic = PROXYLINK_MAGIC,
-					     .version = PROXYLINK_VERSION } };
+					     .version = h->version } };
 	int pair[2], err;
 
-	if (w->hello || h->magic != PROXYLINK_MAGIC || h->version != PROXYLINK_VERSION)
+	if (w->hello || h->magic != PROXYLINK_MAGIC || h->version < PROXYLINK_OLDEST ||
+	    h->version > PROXYLINK_VERSION)
 		return -EPROTO;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
 		return -errno;
@@ -311,6 +381,8 @@ static int greet(struct work *w, const struct proxylink_hello *h)
 	w->pair = pair[0];
 	w->hello = true;
 	w->hold = h->hold;
+	w->version = h->version;
+	w->proxy++;
 	announce_all(w);
 	return 0;
 }
@@ -348,6 +420,8 @@ static void hear_proxy(struct work *w)
 			err = greet(w, &m.hello);
 		else if (m.head.type == PROXYLINK_WANT)
 			err = serve_sockets(w, &m.endpoint);
+		else if (m.head.type == PROXYLINK_LEAVE)
+			err = leave(w);
 		else
 			err = -EPROTO;
 	}
@@ -413,16 +487,21 @@ static void hear_loop(struct work *w)
 
 static void turn(struct work *w, int timeout_ms)
 {
-	struct pollfd p[3] = {
+	struct pollfd p[3 + LEFT_MAX] = {
 		{ .fd = w->sig, .events = POLLIN },
 		{ .fd = w->over ? -1 : w->loop, .events = POLLIN },
 		{ .fd = w->link, .events = (short)(POLLIN | (w->slow ? POLLOUT : 0)) },
 	};
 
-	if (poll(p, 3, timeout_ms) <= 0)
+	for (unsigned i = 0; i < LEFT_MAX; i++)
+		p[3 + i] = (struct pollfd){ .fd = w->left[i].link, .events = POLLIN };
+	if (poll(p, 3 + LEFT_MAX, timeout_ms) <= 0)
 		return;
 	if (p[0].revents)
 		reap(w);
+	for (unsigned i = 0; i < LEFT_MAX; i++)
+		if (p[3 + i].revents)
+			hear_left(w, &w->left[i]);
 	if (p[1].revents)
 		hear_loop(w);
 	if (p[2].revents & (POLLIN | POLLHUP | POLLERR))
@@ -437,6 +516,8 @@ static void finish(struct work *w)
 	uint64_t until = clock_mono() + GRACE_NS, now;
 
 	shut(&w->link);
+	for (unsigned i = 0; i < LEFT_MAX; i++)
+		shut(&w->left[i].link);
 	for (struct endpoint **at = &w->first; *at;)
 		if ((*at)->state == DESTROYING || !remove_at(w, at))
 			at = &(*at)->next;
@@ -454,6 +535,8 @@ int broker_run(int fd, const struct broker_conf *c)
 	struct work w = { .conf = c, .loop = fd, .link = -1, .pair = -1 };
 	sigset_t set;
 
+	for (unsigned i = 0; i < LEFT_MAX; i++)
+		w.left[i].link = -1;
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	w.sig = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

@@ -20,10 +20,13 @@
  *				<-	ATTACHED + our end of the pair for SYNs; all endpoints made
  *					so far are known to the proxy, and each later one before
  *					its MADE
- *				<-	DETACHED
+ *				<-	LEFT: it takes no more, and keeps what it has
+ *				<-	DETACHED: it is gone
  *
- * One proxy at a time.  When the loop closes its end the broker ends, and with it all
- * namespaces.  When the broker dies, the loop does: nothing would work any more.
+ * One proxy at a time is attached, and up to LEFT_MAX that have left are kept until they are
+ * gone; one more ends the first of these.  Each has a number.  When the loop closes its end the
+ * broker ends, and with it all namespaces.  When the broker dies, the loop does: nothing would
+ * work any more.
  */
 #ifndef GW_BROKER_H
 #define GW_BROKER_H
@@ -36,15 +39,18 @@
 #include "priv.h"
 #include "space.h"
 
+#define LEFT_MAX	8u
+
 enum broker_type {
 	BROKER_READY = 1, BROKER_MAKE, BROKER_MADE, BROKER_REMOVE, BROKER_PROXY, BROKER_ATTACHED,
-	BROKER_DETACHED,
+	BROKER_DETACHED, BROKER_LEFT,
 };
 
 /**
  * struct broker_msg - Between loop and broker
  * @err:	READY, MADE: 0 or -errno
  * @hold:	ATTACHED: the proxy wants SYNs held
+ * @proxy:	ATTACHED, LEFT, DETACHED: its number
  * @what:	READY, MADE: what could not be done
  */
 struct broker_msg {
@@ -52,7 +58,7 @@ struct broker_msg {
 	int32_t err;
 	uint64_t endpoint;
 	uint32_t hold;
-	uint32_t pad;
+	uint32_t proxy;
 	char what[64];
 };
 

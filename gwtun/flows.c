@@ -64,7 +64,7 @@ struct tflow *flow_enter(struct tun *t, const struct flow_key *k, unsigned dir, 
 
 	*fl = (struct tflow){
 		.endpoint = f->endpoint, .last_ns = t->st->now_ns, .timeout_ns = timeout,
-		.client = (uint8_t)dir, .tcp = tcp,
+		.client = (uint8_t)dir, .tcp = tcp, .proxy = t->proxy,
 	};
 	if (tcp && f->pkt.flags & PKT_L4)
 		fl->isn = be32(frame_data(f) + f->pkt.l4 + 4);
@@ -190,12 +190,14 @@ void flows_walk(struct tun *t, bool gone)
 
 static bool orphan(void *ctx, void *value)
 {
-	(void)ctx;
-	((struct tflow *)value)->orphan = true;
+	const uint32_t *proxy = ctx;
+	struct tflow *fl = value;
+
+	fl->orphan |= fl->proxy == *proxy;
 	return true;
 }
 
-void flows_orphan(struct tun *t)
+void flows_orphan(struct tun *t, uint32_t proxy)
 {
-	flow_walk(t->flows, orphan, NULL);
+	flow_walk(t->flows, orphan, &proxy);
 }

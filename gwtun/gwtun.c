@@ -124,7 +124,7 @@ static void on_event(struct tun *t, uint64_t what)
 	switch (what >> 32) {
 	case WATCH_BROKER: link_broker(t); break;
 	case WATCH_LISTEN: link_accept(t); break;
-	case WATCH_PAIR: link_proxy(t); break;
+	case WATCH_PAIR: link_proxy(t, (uint32_t)what); break;
 	case WATCH_TUN: outof_read(t, &t->ends.end[(uint32_t)what]); break;
 	}
 }
@@ -265,7 +265,7 @@ static void close_loop(struct tun *t)
 
 int main(int argc, char **argv)
 {
-	static struct tun t = { .listen = -1, .pair = -1, .conf = {
+	static struct tun t = { .conf = {
 		.endpoints_max = 4096, .flows = 65536, .syns = 4096,
 		.tcp_timeout_ns = 350000000000ull, .timeout_ns = 120000000000ull,
 		.idle_ns = 600000000000ull, .broker.space.mtu = MTU_DEFAULT,
@@ -274,6 +274,7 @@ int main(int argc, char **argv)
 	int first, status;
 
 	t.st = &st;
+	link_open(&t);
 	first = stage_options(&st, "[--where EXPR] [--endpoint VPCE]... [options]",
 			      "Hand chosen flows to the kernel's TCP/IP.", options, set, argc, argv);
 	if (first != argc)

@@ -63,12 +63,13 @@ static struct tflow *flow_held(struct tun *t, const struct held *s)
 	return fl && fl->state == FLOW_HELD && fl->held == (uint32_t)(s - t->hold.slot) ? fl : NULL;
 }
 
-static void say_over(struct tun *t, uint64_t id)
+static void say_over(struct tun *t, const struct held *s)
 {
-	union proxylink_msg m = { .answer = { .head.type = PROXYLINK_OVER, .flow = id } };
+	union proxylink_msg m = { .answer = { .head.type = PROXYLINK_OVER, .flow = s->id } };
+	int pair = link_pair(t, s->proxy);
 
-	if (t->pair >= 0)
-		proxylink_send(t->pair, &m, NULL, 0);
+	if (pair >= 0)
+		proxylink_send(pair, &m, NULL, 0);
 }
 
 /* With its flow: the next SYN begins anew */
@@ -77,6 +78,12 @@ static void forget(struct tun *t, struct held *s)
 	if (flow_held(t, s))
 		flow_remove(t->flows, &s->key);
 	release(&t->hold, s);
+}
+
+static void give_up(struct tun *t, struct held *s)
+{
+	say_over(t, s);
+	forget(t, s);
 }
 
 /* The SYN without its data, from the IP header on; false: its headers are too long */
@@ -112,8 +119,7 @@ static void make_room(struct tun *t)
 
 	if (!s || t->st->now_ns - s->since_ns < YIELD_NS)
 		return;
-	say_over(t, s->id);
-	forget(t, s);
+	give_up(t, s);
 }
 
 static struct held *hold_slot(struct tun *t, const struct flow_key *k, struct frame *f)
@@ -138,6 +144,7 @@ static struct held *hold_slot(struct tun *t, const struct flow_key *k, struct fr
 	s->id = h->next_id++ * h->n + (uint64_t)(s - h->slot);
 	s->since_ns = t->st->now_ns;
 	s->key = *k;
+	s->proxy = t->proxy;
 	s->error = false;
 	return s;
 }
@@ -192,8 +199,7 @@ void hold_again(struct tun *t, struct tflow *fl, struct frame *f)
 	if (f->pkt.proto != IPPROTO_TCP || !(f->pkt.flags & PKT_L4))
 		return;
 	if (tcp[13] & TH_RST) {		/* it does not want it any more */
-		say_over(t, s->id);
-		forget(t, s);
+		give_up(t, s);
 	} else if (tcp[13] & TH_SYN && be32(tcp + 4) != fl->isn && keep_syn(s, f)) {
 		fl->isn = be32(tcp + 4);
 	}
@@ -285,12 +291,12 @@ static void turn_down(struct tun *t, struct tflow *fl, const struct held *s, boo
 	f->marks = FRAME_REPLY | FRAME_CHANGED;
 }
 
-void hold_answer(struct tun *t, uint64_t id, uint32_t answer, uint32_t code)
+void hold_answer(struct tun *t, uint32_t proxy, uint64_t id, uint32_t answer, uint32_t code)
 {
 	struct held *s = &t->hold.slot[id % t->hold.n];
 	struct tflow *fl;
 
-	if (!id || s->id != id)
+	if (!id || s->id != id || s->proxy != proxy)
 		return;			/* forgotten meanwhile */
 	fl = flow_held(t, s);
 	if (!fl) {
@@ -311,9 +317,17 @@ void hold_forget(struct tun *t, uint64_t before_ns)
 	for (uint32_t i = 0; t->hold.used && i < t->hold.n; i++) {
 		struct held *s = &t->hold.slot[i];
 
-		if (!s->id || s->since_ns > before_ns)
-			continue;
-		say_over(t, s->id);
-		forget(t, s);
+		if (s->id && s->since_ns <= before_ns)
+			give_up(t, s);
+	}
+}
+
+void hold_abandon(struct tun *t, uint32_t proxy)
+{
+	for (uint32_t i = 0; t->hold.used && i < t->hold.n; i++) {
+		struct held *s = &t->hold.slot[i];
+
+		if (s->id && s->proxy == proxy)
+			give_up(t, s);
 	}
 }

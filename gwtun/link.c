@@ -136,30 +136,81 @@ void link_accept(struct tun *t)
 
 /* --- the broker --------------------------------------------------------------- */
 
-static void attach(struct tun *t, int fd, bool hold)
+static int *pair_at(struct tun *t, uint32_t proxy)
+{
+	if (t->pair >= 0 && t->proxy == proxy)
+		return &t->pair;
+	for (unsigned i = 0; i < LEFT_MAX; i++)
+		if (t->left[i].fd >= 0 && t->left[i].proxy == proxy)
+			return &t->left[i].fd;
+	return NULL;
+}
+
+int link_pair(struct tun *t, uint32_t proxy)
+{
+	const int *fd = pair_at(t, proxy);
+
+	return fd ? *fd : -1;
+}
+
+static const char *no_proxy(const struct tun *t)
+{
+	return t->conf.drop_unproxied ? "are dropped" : "pass untouched";
+}
+
+/* Its flows end with it, and none of anybody else's */
+static void detach(struct tun *t, uint32_t proxy)
+{
+	int *pair = pair_at(t, proxy);
+
+	if (!pair)
+		return;
+	flows_orphan(t, proxy);
+	if (pair != &t->pair)
+		log_notice("a proxy that took no more is gone");
+	else if (t->attached)
+		log_notice("the proxy is gone: new connections %s", no_proxy(t));
+	if (pair == &t->pair)
+		t->attached = false;
+	close(*pair);
+	*pair = -1;
+	hold_abandon(t, proxy);
+}
+
+static void attach(struct tun *t, int fd, bool hold, uint32_t proxy)
 {
 	if (t->pair >= 0)
-		close(t->pair);
+		detach(t, t->proxy);
 	t->pair = fd;
+	t->proxy = proxy;
 	t->holds = hold;
 	if (!t->strange_until_ns)
 		t->strange_until_ns = clock_mono() + t->conf.tcp_timeout_ns;
-	t->attached = !tun_watch(t, fd, WATCH_PAIR, 0);
+	t->attached = !tun_watch(t, fd, WATCH_PAIR, proxy);
 	log_notice("a proxy is attached%s", hold ? ": it connects first" : "");
 }
 
-void link_detach(struct tun *t)
+/* From here on flows find no proxy.  What it holds it may still answer, until the broker lets a
+ * successor in */
+static void leave(struct tun *t)
 {
-	if (t->attached)
-		flows_orphan(t);
-	if (t->attached)
-		log_notice("the proxy is gone: new connections %s",
-			   t->conf.drop_unproxied ? "are dropped" : "pass untouched");
-	t->attached = false;
-	if (t->pair >= 0)
-		close(t->pair);
+	union proxylink_msg m = { .head.type = PROXYLINK_LEAVE };
+	struct mate *l = &t->left[t->next_left++ % LEFT_MAX];
+
+	if (l->fd >= 0)
+		detach(t, l->proxy);
+	*l = (struct mate){ t->pair, t->proxy };
 	t->pair = -1;
-	hold_forget(t, UINT64_MAX);
+	t->attached = false;
+	proxylink_send(l->fd, &m, NULL, 0);
+	log_notice("the proxy takes no more: new connections %s", no_proxy(t));
+}
+
+static void left(struct tun *t, uint32_t proxy)
+{
+	if (t->pair >= 0 && t->proxy == proxy)
+		leave(t);
+	hold_abandon(t, proxy);
 }
 
 static void hear(struct tun *t, const struct broker_msg *m, int *fds, unsigned n)
@@ -171,9 +222,11 @@ static void hear(struct tun *t, const struct broker_msg *m, int *fds, unsigned n
 	if (m->type == BROKER_MADE)
 		ends_made(t, m, fd);
 	else if (m->type == BROKER_ATTACHED && fd >= 0)
-		attach(t, fd, m->hold);
+		attach(t, fd, m->hold, m->proxy);
+	else if (m->type == BROKER_LEFT)
+		left(t, m->proxy);
 	else if (m->type == BROKER_DETACHED)
-		link_detach(t);
+		detach(t, m->proxy);
 }
 
 void link_broker(struct tun *t)
@@ -194,26 +247,29 @@ void link_broker(struct tun *t)
 /* --- the proxy ---------------------------------------------------------------- */
 
 /* An answer may take a frame; packets go on whatever a proxy sends */
-void link_proxy(struct tun *t)
+void link_proxy(struct tun *t, uint32_t proxy)
 {
-	int fds[FDMSG_FDS], n = -EAGAIN, left = ANSWERS_MAX;
+	int fds[FDMSG_FDS], n = -EAGAIN, turns = ANSWERS_MAX, *pair;
 	union proxylink_msg m;
 	unsigned nfds;
 
-	while (t->pair >= 0 && t->nmade < FRAME_BURST && left-- &&
-	       (n = proxylink_recv(t->pair, &m, fds, &nfds)) > 0) {
+	while ((pair = pair_at(t, proxy)) && t->nmade < FRAME_BURST && turns-- &&
+	       (n = proxylink_recv(*pair, &m, fds, &nfds)) > 0) {
 		fds_close(fds, nfds);
-		if (m.head.type != PROXYLINK_ANSWER) {
+		if (m.head.type == PROXYLINK_LEAVE && pair == &t->pair) {
+			leave(t);
+		} else if (m.head.type == PROXYLINK_ANSWER) {
+			hold_answer(t, proxy, m.answer.flow, m.answer.answer, m.answer.code);
+		} else {
 			n = -EPROTO;
 			break;
 		}
-		hold_answer(t, m.answer.flow, m.answer.answer, m.answer.code);
 	}
 	if (n > 0 || n == -EAGAIN)
 		return;
 	if (n == -EPROTO)
 		log_warn("proxy: cut off: it is none of this build");
-	link_detach(t);
+	detach(t, proxy);
 }
 
 /* While the place in the chain is still ours: a successor's socket has the same name */
@@ -227,10 +283,19 @@ void link_unlisten(struct tun *t)
 	t->listen = -1;
 }
 
+void link_open(struct tun *t)
+{
+	t->listen = t->pair = -1;
+	for (unsigned i = 0; i < LEFT_MAX; i++)
+		t->left[i].fd = -1;
+}
+
 void link_close(struct tun *t)
 {
 	link_unlisten(t);
 	if (t->pair >= 0)
 		close(t->pair);
-	t->pair = -1;
+	for (unsigned i = 0; i < LEFT_MAX; i++)
+		if (t->left[i].fd >= 0)
+			close(t->left[i].fd);
 }

@@ -69,6 +69,7 @@ enum flow_ends { END_IN = 1, END_OUT = 4, END_RST = 16 };
  * @client:	Direction of its first packet
  * @held:	FLOW_HELD: its place in struct hold
  * @isn:	Sequence number of the client's SYN
+ * @proxy:	Whose it is
  * @orphan:	Its proxy died: what the kernel would end in order ends with RST
  */
 struct tflow {
@@ -78,6 +79,7 @@ struct tflow {
 	uint64_t timeout_ns;
 	uint32_t isn;
 	uint32_t held;
+	uint32_t proxy;
 	uint8_t client;
 	uint8_t state;
 	uint8_t ends;
@@ -90,6 +92,7 @@ struct tflow {
  * @id:		Its name in messages: of this one only; 0: free
  * @newer, @older:	Places of the SYN that came next, and before; of a free one @newer is the next
  *		free one
+ * @proxy:	Who is to answer
  * @error:	An ICMP error about the connection to the server came: how, and from whom
  */
 struct held {
@@ -97,6 +100,7 @@ struct held {
 	uint64_t since_ns;
 	struct flow_key key;
 	uint32_t newer, older;
+	uint32_t proxy;
 	uint16_t len;
 	bool error;
 	uint8_t error_type;
@@ -146,6 +150,14 @@ struct ends {
 	struct log_site site;
 };
 
+/**
+ * struct mate - A proxy that has left: our end of its pair, or -1, and its number
+ */
+struct mate {
+	int fd;
+	uint32_t proxy;
+};
+
 struct tun_conf {
 	const char *where;
 	const char *socket;
@@ -168,7 +180,8 @@ struct tun_conf {
  * @cutting:	The packet that @cut is at work on came from this endpoint's TUN, and goes
  *		out with @cut_way
  * @merge:	Of this burst, @nmerges of them: @merge_end is their TUN, @merge_key the flow
- * @attached:	A proxy is; @hold: it wants SYNs held
+ * @attached:	A proxy is, @proxy, by @pair; @holds: it wants SYNs held
+ * @left:	Those that take no more flows, and keep their own
  * @strays:	Packets out of TUNs that belong to no flow
  * @strange_until_ns:	Then those of a gwtun before are gone, too; 0: no proxy came yet
  */
@@ -198,6 +211,9 @@ struct tun {
 	unsigned turn;
 	int listen;
 	int pair;
+	uint32_t proxy;
+	struct mate left[LEFT_MAX];
+	unsigned next_left;
 	bool listening;
 	bool attached;
 	bool holds;
@@ -208,7 +224,7 @@ struct tun {
 	uint64_t next_walk_ns;
 };
 
-/* What an epoll event is about: a kind, and for a TUN the endpoint's number */
+/* What an epoll event is about: a kind, and for a TUN the endpoint's number, for a pair the proxy's */
 enum { WATCH_BROKER = 1, WATCH_LISTEN, WATCH_PAIR, WATCH_TUN };
 int tun_watch(struct tun *t, int fd, uint32_t kind, uint32_t n) __attribute__((nonnull));
 
@@ -271,9 +287,9 @@ bool flow_is_over(const struct tflow *fl, unsigned dir) __attribute__((nonnull))
 void flows_walk(struct tun *t, bool gone) __attribute__((nonnull));
 
 /**
- * flows_orphan() - Who had the connections is gone
+ * flows_orphan() - Who had these connections is gone
  */
-void flows_orphan(struct tun *t) __attribute__((nonnull));
+void flows_orphan(struct tun *t, uint32_t proxy) __attribute__((nonnull));
 
 /* --- strange.c ---------------------------------------------------------------- */
 
@@ -385,15 +401,20 @@ void hold_error(struct tun *t, struct tflow *fl, const struct packet *p, const u
 	__attribute__((nonnull));
 
 /**
- * hold_answer() - What the proxy says became of that connection
+ * hold_answer() - What this proxy says became of that connection
  */
-void hold_answer(struct tun *t, uint64_t id, uint32_t answer, uint32_t code)
+void hold_answer(struct tun *t, uint32_t proxy, uint64_t id, uint32_t answer, uint32_t code)
 	__attribute__((nonnull));
 
 /**
  * hold_forget() - Give up SYNs that are held since @before_ns or longer
  */
 void hold_forget(struct tun *t, uint64_t before_ns) __attribute__((nonnull));
+
+/**
+ * hold_abandon() - Give up SYNs that wait for this proxy
+ */
+void hold_abandon(struct tun *t, uint32_t proxy) __attribute__((nonnull));
 
 /* --- link.c ------------------------------------------------------------------- */
 
@@ -404,8 +425,17 @@ void link_listen(struct tun *t) __attribute__((nonnull));
 void link_unlisten(struct tun *t) __attribute__((nonnull));
 void link_accept(struct tun *t) __attribute__((nonnull));
 void link_broker(struct tun *t) __attribute__((nonnull));
-void link_proxy(struct tun *t) __attribute__((nonnull));
-void link_detach(struct tun *t) __attribute__((nonnull));
+void link_proxy(struct tun *t, uint32_t proxy) __attribute__((nonnull));
+
+/**
+ * link_pair() - Our end of this proxy's pair; -1: it is gone
+ */
+int link_pair(struct tun *t, uint32_t proxy) __attribute__((nonnull));
+
+/**
+ * link_open() - No descriptor is there yet
+ */
+void link_open(struct tun *t) __attribute__((nonnull));
 void link_close(struct tun *t) __attribute__((nonnull));
 
 #endif /* GW_TUN_H */

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
-"""gwproxy and a gwtun that is played here: SYNs given up, sockets that do not come."""
+"""gwproxy and a gwtun that is played here: SYNs given up, sockets that do not come, how it leaves."""
 import os
 import resource
 import signal
@@ -14,10 +14,11 @@ if len(sys.argv) == 1:          # in a network of its own
     os.execvp("unshare", ["unshare", "-n", sys.executable, __file__, "inside"])
 from gwtest import Proc, done, ok, path, until  # noqa: E402
 
-HELLO, ENDPOINT, GONE, WANT, SOCKETS, SYN, ANSWER, OVER = range(1, 9)
+HELLO, ENDPOINT, GONE, WANT, SOCKETS, SYN, ANSWER, OVER, LEAVE = range(1, 10)
 ACCEPT, REFUSE, UNREACHABLE, SILENT = range(1, 5)
 F_HELLO, F_END, F_ANSWER = "=HHIII", "=HHIQHHHH", "=HHIQII"
 F_SYN = "=HHHHQQQIHH16s16sBBBBI"
+NEWEST = 2
 CLIENT, MUTE = "10.9.1.1", "10.9.0.2"   # nobody answers at MUTE
 
 subprocess.run(["sh", "-ec", "ip link set lo up; ip link add v0 type veth peer name v1\n"
@@ -30,19 +31,19 @@ def pack(fmt, kind, *fields):
 
 
 class Tun:
-    def __init__(self, *before):
+    def __init__(self, *before, version=1):
         at = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         at.bind(path("tun.sock"))
         os.chmod(path("tun.sock"), 0o777)       # gwproxy is nobody by then
         at.listen()
         self.px = Proc(*before, "gwproxy", "--tun", path("tun.sock"), "--log-level", "info", "--workers", "2")
         self.link = at.accept()[0]
-        self.link.recv(100)
+        self.hello = struct.unpack(F_HELLO, self.link.recv(100))
         self.pair, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for s in (self.link, self.pair):
             s.settimeout(5)
         magic = 0x4b4c5857
-        socket.send_fds(self.link, [pack(F_HELLO, HELLO, magic, 1, 1)], [other.fileno()])
+        socket.send_fds(self.link, [pack(F_HELLO, HELLO, magic, version, 1)], [other.fileno()])
         listeners = [socket.create_server(("127.0.0.1", 0)),
                      socket.create_server(("::1", 0), family=socket.AF_INET6)]
         for s in listeners:
@@ -77,6 +78,16 @@ class Tun:
 
     def over(self, flow):
         self.pair.send(pack(F_ANSWER, OVER, 0, flow, 0, 0))
+
+    def heard(self, sock, seconds):
+        """The type of the next message; None: there is none in this time"""
+        sock.settimeout(seconds)
+        try:
+            return struct.unpack("=H", sock.recv(100)[:2])[0]
+        except TimeoutError:
+            return None
+        finally:
+            sock.settimeout(5)
 
     def answer(self):
         kind, _, what, flow = struct.unpack(F_ANSWER, self.pair.recv(100))[:4]
@@ -131,4 +142,41 @@ ok(got == (SILENT, flow) and "gwtun is gone" not in t.px.stderr(),
    "without a descriptor left it forgets the SYN, and stays attached", got, t.px.stderr())
 t.px.signal(signal.SIGTERM)
 ok(t.px.wait(10) == 0, "and ends in order", t.px.stderr())
+os.unlink(path("tun.sock"))
+
+t = Tun(version=NEWEST)
+ok(t.hello[3] == NEWEST, "it says which version it speaks", t.hello)
+t.deliver(*t.want(), 2)
+t.deliver(*t.want(), 2)
+flow = t.syn(4005)
+until(connecting, 3)
+t.px.signal(signal.SIGTERM)
+got = t.heard(t.pair, 3)
+ok(got == LEAVE, "told to end it asks for no more SYNs", got, t.px.stderr())
+late = t.syn(4006)
+ok(until(lambda: connecting() == 2, 3), "one that was under way is served as before", t.px.stderr())
+t.pair.send(pack("=HH", LEAVE))
+while (got := t.heard(t.link, 0.2)) == WANT:
+    pass
+ok(got is None, "while one of its own has no answer it keeps its listeners", got)
+t.over(flow)
+t.over(late)
+while (got := t.heard(t.link, 0.2)) == WANT:
+    pass
+ok(got == LEAVE or t.px.wait(1) == 0, "with none it leaves", got, t.px.stderr())
+ok(t.px.wait(10) == 0, "and ends in order", t.px.stderr())
+os.unlink(path("tun.sock"))
+
+t = Tun(version=NEWEST)
+t.deliver(*t.want(), 2)
+t.deliver(*t.want(), 2)
+flow = t.syn(4007)
+until(connecting, 3)
+t.px.signal(signal.SIGTERM)
+t.heard(t.pair, 3)
+while (got := t.heard(t.link, 3)) == WANT:
+    pass
+ok(got == LEAVE and t.px.running(), "a server that is silent, a gwtun that does not answer: neither keeps it", got)
+t.over(flow)
+ok(t.px.wait(5) == 0 and "client-gone" in t.px.stderr(), "and ends when its SYN is given up", t.px.stderr())
 done()

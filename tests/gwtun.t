@@ -371,13 +371,72 @@ def blind():
     clean(err, "a SYN amid a connection")
 
 
-def attach(path):
+def attach(path, version=1):
     """A proxy that does nothing"""
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     s.settimeout(3)
     s.connect(path)
-    s.send(struct.pack("=HHIII", 1, 16, 0x4b4c5857, 1, 0))
+    s.send(struct.pack("=HHIII", 1, 16, 0x4b4c5857, version, 0))
     return s
+
+
+def is_closed(s):
+    """What is not yet read comes first"""
+    try:
+        while s.recv(100):
+            pass
+    except TimeoutError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def leaving():
+    """Proxies that take no more: each lets the next one in, and is kept; whoever breaks the rules is cut off"""
+    path, leave = gwtest.path("leave.sock"), struct.pack("=HH", 9, 4)
+    p = gwtest.Proc("gwtun", "--no-ring", "--socket", path, "--endpoint", TWO[0],
+                    stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    gwtest.until(lambda: os.path.exists(path))
+    was, pairs = [], []
+    for _ in range(9):
+        s = attach(path, 2)
+        said, fds, _, _ = socket.recv_fds(s, 100, 4)
+        pairs.append(socket.socket(fileno=fds[0]))
+        pairs[-1].settimeout(3)
+        pairs[-1].send(leave)
+        if pairs[-1].recv(100) != leave or struct.unpack("=HHIII", said)[3] != 2:
+            break
+        s.send(leave)
+        was.append(s)
+    ok(len(was) == 9, "nine proxies in turn: each leaves, and the next one is attached", len(was), p.stderr())
+    ok(is_closed(was[0]) and is_closed(pairs[0]), "eight are kept: the first one is cut off", p.stderr())
+    last = attach(path, 2)
+    _, fds, _, _ = socket.recv_fds(last, 100, 4)
+    for s in was[1:]:
+        s.settimeout(0.05)
+    ok(not any(is_closed(s) for s in was[1:]), "the others are there when one more is", p.stderr())
+    was[1].send(struct.pack("=HHIQHHHH", 4, 24, 2, 1, socket.AF_INET, 0, 0, 0))
+    ok(gwtest.until(lambda: is_closed(was[1]), 3), "one that left and asks for sockets is cut off", p.stderr())
+    pairs[2].send(leave)
+    ok(gwtest.until(lambda: is_closed(pairs[2]), 3), "one that leaves twice, too", p.stderr())
+    for s in (*was, *pairs):
+        s.close()
+    last.settimeout(0.2)
+    ok(not is_closed(last), "the one that is attached sees nothing of that", p.stderr())
+    last.send(leave)                # not a word to the packet loop
+    pair = socket.socket(fileno=fds[0])
+    pair.settimeout(3)
+    ok(pair.recv(100) == leave, "one that tells only the broker has left the loop, too", p.stderr())
+    old = attach(path)
+    ok(struct.unpack("=HHIII", old.recv(100))[3] == 1, "an older proxy is answered in its version", p.stderr())
+    old.send(leave)
+    ok(is_closed(old), "it knows of no leaving: cut off", p.stderr())
+    for s in (pair, last, old):
+        s.close()
+    p.p.stdin.close()
+    p.wait(10)
+    nothing_left("leaving proxies")
 
 
 def next_proxy():
@@ -656,7 +715,7 @@ def main():
                  plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
                  twins=two_endpoints, silent=silent, flood=flood, scan=scan, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again, blind=blind,
-                 next_proxy=next_proxy, proxy_late=proxy_late, kept_alive=kept_alive, forged=forged,
+                 next_proxy=next_proxy, leaving=leaving, proxy_late=proxy_late, kept_alive=kept_alive, forged=forged,
                  broker_killed=broker_killed,
                  loop_killed=loop_killed, many=many, idle=idle,
                  busy_namespace=busy_namespace, fair=fair, haproxy=haproxy, two_arm=two_arm, conform=conform)
