@@ -113,6 +113,29 @@ void ends_lost(struct tun *t, struct end *e)
 	flows_walk(t, true);
 }
 
+/*
+ * With none that works gwtun does not do its work, and gwhealth is to know.  It may be that no packet
+ * comes then, and none would show that it is over: the one that failed is tried again by itself.
+ */
+static void say_trouble(struct tun *t, const struct end *e, const struct broker_msg *m)
+{
+	struct ends *s = &t->ends;
+
+	for (uint32_t i = 0; i < s->max; i++)
+		if (s->end[i].state == END_READY)
+			return;
+	s->probe = (uint32_t)(e - s->end);
+	stage_trouble(t->st, "no namespace can be made: %.63s%s", m->what,
+		      m->err == -ECANCELED ? " failed" : "");
+}
+
+static void end_trouble(struct tun *t)
+{
+	if (t->ends.probe != NONE)
+		stage_trouble(t->st, "%s", "");
+	t->ends.probe = NONE;
+}
+
 void ends_made(struct tun *t, const struct broker_msg *m, int fd)
 {
 	struct end *e = ends_find(t, m->endpoint);
@@ -126,6 +149,7 @@ void ends_made(struct tun *t, const struct broker_msg *m, int fd)
 	if (!m->err) {
 		e->fd = fd;
 		e->state = END_READY;
+		end_trouble(t);
 		if (tun_watch(t, fd, WATCH_TUN, (uint32_t)(e - t->ends.end)))
 			ends_lost(t, e);
 		return;
@@ -137,6 +161,7 @@ void ends_made(struct tun *t, const struct broker_msg *m, int fd)
 			    (unsigned long long)e->id, m->what, strerror(-m->err));
 	e->state = END_FAILED;
 	e->retry_ns = t->st->now_ns + RETRY_NS;
+	say_trouble(t, e, m);
 }
 
 /* --- packets that wait -------------------------------------------------------- */
@@ -198,12 +223,13 @@ void ends_resume(struct tun *t)
 static bool look_after(struct tun *t, struct end *e)
 {
 	uint64_t idle = t->st->now_ns - e->used_ns;
+	bool stays = e->fixed || t->ends.probe == (uint32_t)(e - t->ends.end);
 
 	if (e->state == END_ASKED && !e->asked)
 		ask(t, e);
-	else if (e->state == END_FAILED && e->fixed && t->st->now_ns >= e->retry_ns)
+	else if (e->state == END_FAILED && stays && t->st->now_ns >= e->retry_ns)
 		ask(t, e);
-	else if (e->state == END_FAILED && !e->fixed && idle > 2 * RETRY_NS)
+	else if (e->state == END_FAILED && !stays && idle > 2 * RETRY_NS)
 		forget(t, e);
 	else if (e->state == END_READY && !e->fixed && t->conf.idle_ns &&
 		 idle > t->conf.idle_ns && let_go(t, e)) {
@@ -231,6 +257,7 @@ void ends_open(struct tun *t)
 	uint32_t buckets = 16;
 
 	s->max = MAX(t->conf.endpoints_max, t->conf.nendpoints);
+	s->probe = NONE;
 	while (buckets < s->max)
 		buckets *= 2;
 	s->mask = buckets - 1;

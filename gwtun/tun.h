@@ -147,6 +147,7 @@ struct ends {
 	struct frame *waiting[WAITING_MAX];	/* the first: their namespaces are being made */
 	unsigned nwaiting;
 	bool settled;			/* some of them can go on now */
+	uint32_t probe;			/* no namespace can be made: this one is tried; or none */
 	struct log_site site;
 };
 

@@ -86,6 +86,30 @@ def failing_command():
        "a command that fails: said, and packets pass untouched", out, err)
 
 
+def trouble():
+    """Without a namespace that works gwtun is in trouble, until there is one; it needs no packet for that"""
+    write("trouble.sh", """
+health() { curl -sS -m 2 -w ' %%{http_code}\\n' --unix-socket admin http://x/healthz | tr -d '\\n'; echo; }
+expect() { for i in $(seq 260); do health | grep -q "$1" && break; sleep 0.05; done; health; }
+rm -f good; expect 200
+ping -q -c 2 -i 0.2 -W 1 server >/dev/null; expect 503
+sleep 2.5; health
+touch good; expect 200
+rm good; gwsim shell -e %s client -- ping -q -c 2 -i 0.2 -W 1 server | grep packets
+for i in $(seq 40); do grep -q "%s: --on-create" tun.log && break; sleep 0.05; done; sleep 0.3; health
+""" % (TWO[1], TWO[1]))
+    chain = "gwhealth --admin ./admin 2>/dev/null & " + CHAIN % "--router --on-create \"test -e good\""
+    out, err = sim("sh trouble.sh", chain=chain, args=["--endpoint", ",".join(TWO)])
+    said = "gwtun is in trouble: no namespace can be made: --on-create failed"
+    lines = out.splitlines() + [""] * 5
+    ok(lines[0].endswith(" 200"), "no namespace yet: the chain is healthy", out, err)
+    ok(lines[1] == said + " 503", "none can be made: it is not, and the reason is named", out, err)
+    ok(lines[2] == said + " 503", "... for as long as that is so", out, err)
+    ok(lines[3].endswith(" 200"), "one is made, without a packet: it is healthy", out, err)
+    ok("2 received" in lines[4] and lines[5].endswith(" 200") and TWO[1] + ": --on-create failed" in err,
+       "another one cannot be made: it still is", out, err)
+
+
 def relay(mode):
     client = GET + """
 curl -4 -sS -m 5 http://server:81/ 2>&1
@@ -712,7 +736,7 @@ def main():
         return
     write_commands()
     tests = dict(router=router, commands=commands, failing_command=failing_command,
-                 plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
+                 trouble=trouble, plain=lambda: relay("plain"), hold=lambda: relay("hold"), connect_errors=connect_errors,
                  twins=two_endpoints, silent=silent, flood=flood, scan=scan, no_proxy=no_proxy, likeness=likeness,
                  path_mtu=path_mtu, proxy_killed=proxy_killed, port_again=port_again, blind=blind,
                  next_proxy=next_proxy, leaving=leaving, proxy_late=proxy_late, kept_alive=kept_alive, forged=forged,
