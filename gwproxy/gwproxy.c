@@ -109,12 +109,13 @@ static void reload(struct gwproxy *g)
 		m.policy = NULL;
 	}
 	if (!m.policy || !hrules_reload(g->web)) {
-		log_error("rules are not reloaded, the old ones stay");
+		log_error("TLS and web rules are not reloaded: the old ones stay");
 		policy_put(m.policy);
 		return;
 	}
 	worker_send_all(&g->proxy, &m);
-	log_notice("rules reloaded");
+	if (g->conf.tls_rules)
+		log_notice("TLS rules: reloaded");
 }
 
 static void leave(struct gwproxy *g)

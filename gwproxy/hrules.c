@@ -666,7 +666,7 @@ bool hrules_reload(struct hrules *w)
 	unsigned n;
 
 	if (!rs) {
-		log_error("rules: not reloaded: they have errors, the old ones stay");
+		log_error("web rules: not reloaded: they have errors, the old ones stay");
 		return false;
 	}
 	n = rs->n;
@@ -677,7 +677,7 @@ bool hrules_reload(struct hrules *w)
 	atomic_store(&w->n, n);
 	pthread_mutex_unlock(&w->lock);
 	rules_drop(old);
-	log_notice("rules: reloaded, %u in force", n);
+	log_notice("web rules: reloaded, %u in force", n);
 	return true;
 }
 

@@ -266,7 +266,7 @@ ok("%s:9:1: " % path("rules") in px.stderr() and "%s:10:6: " % path("rules") in 
 with open(path("rules"), "w") as f:
     f.write("pass a.example.test\n")
 px.signal(signal.SIGHUP)
-until(lambda: "rules reloaded" in px.stderr(), 3)
+until(lambda: "TLS rules: reloaded" in px.stderr(), 3)
 rc, out, issuer, err = curl("a.example.test", ca="serverca")
 ok(rc == 0 and "serverca" in issuer, "SIGHUP reloads", err)
 ok(until(lambda: sockets(px.pid) <= base + 80, 5), "no descriptor is left (%d, %d before)" %

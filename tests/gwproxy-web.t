@@ -145,7 +145,7 @@ ok("GET /new/x " in out, "and leaves the old rules", out)
 with open(path("more.web"), "w") as f:
     f.write('replace "/old/" "/newer/" in path\n')
 os.kill(px.pid, signal.SIGHUP)
-ok(until(lambda: "in force" in px.stderr()), "a good one is taken", px.stderr())
+ok(until(lambda: "web rules: reloaded, " in px.stderr()) and "TLS rules: " not in px.stderr(), "a good one is taken", px.stderr())
 rc, out, err = curl("other.example.org", "/old/x")
 ok("GET /newer/x " in out, "and counts", out)
 
