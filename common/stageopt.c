@@ -21,6 +21,12 @@ static const struct opt stream_opts[] = {
 	{ NULL, 0, NULL, NULL }
 };
 
+static const struct opt one_out_opts[] = {
+	{ "in", 'i', "STREAM", "read packets from -, a file, ipc://NAME, tcp://:PORT (default -)" },
+	{ "out", 'o', "STREAM", "write packets there (default -)" },
+	{ NULL, 0, NULL, NULL }
+};
+
 static const struct opt print_opts[] = {
 	{ "print", O_PRINT, NULL, "a line a packet: to stdout without -o, else to stderr" },
 	{ NULL, 0, NULL, NULL }
@@ -107,7 +113,9 @@ int stage_options(struct stage *st, const char *synopsis, const char *summary,
 	strcpy(st->conf.chain, "default");
 	if (own)
 		*g++ = (struct opt_group){ NULL, own, set, st->ctx };
-	*g++ = (struct opt_group){ own ? "Every stage" : NULL, stream_opts, stage_set, st };
+	*g++ = (struct opt_group){ own ? "Every stage" : NULL,
+				   st->flags & STAGE_ONE_OUT ? one_out_opts : stream_opts,
+				   stage_set, st };
 	if (st->ops->print)
 		*g++ = (struct opt_group){ NULL, print_opts, stage_set, st };
 	*g++ = (struct opt_group){ NULL, stage_opts, stage_set, st };

@@ -7,6 +7,14 @@ setup() {
 	common="$BATS_TEST_DIRNAME/../../man/gwchain.7"
 }
 
+@test "gwcap --help: one output, and no more is taken" {
+	run -0 gwcap --help
+	grep -q -- '-o.*write packets there' <<< "$output"
+	! grep -q 'several: spread' <<< "$output" || false
+	run -2 gwcap -i a -o b -o c
+	[[ $output == *'one -o: '* ]]
+}
+
 # An option stands in a page as "Fl -peer" or "Fl I , -interface"
 @test "gwcap --help: every option is in its page or in gwchain(7)" {
 	run gwcap --help
