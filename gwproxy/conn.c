@@ -21,15 +21,16 @@
 
 void conn_say(const struct conn *c, const char *what, const char *why)
 {
+	unsigned long long id = c->facts.id;
 	char text[TUPLE_TEXT];
 
 	if (!log_shows(LOG_LVL_INFO))
 		return;
 	tuple_print(&c->node.tuple, text);
 	if (c->facts.sni[0])
-		log_info("%s (%s): %s: %s", text, c->facts.sni, what, why);
+		log_info("#%llu %s (%s): %s: %s", id, text, c->facts.sni, what, why);
 	else
-		log_info("%s: %s: %s", text, what, why);
+		log_info("#%llu %s: %s: %s", id, text, what, why);
 }
 
 static void conn_free(struct conn *c)

@@ -108,7 +108,7 @@ void conn_bytes(struct conn *c, const char *how) __attribute__((nonnull));
 void conn_plain(struct conn *c, const char *why) __attribute__((nonnull));
 
 /**
- * conn_say() - Log a line about a connection: "CLIENT > SERVER: what: why"
+ * conn_say() - Log a line about a connection: "#ID CLIENT > SERVER: what: why"
  */
 void conn_say(const struct conn *c, const char *what, const char *why) __attribute__((nonnull));
 

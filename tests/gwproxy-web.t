@@ -161,6 +161,8 @@ ok(first["host"] == "shop.example.com" and first["site"] == "example.com" and fi
    first["url"] == "http://shop.example.com/" and first["request_header"] == {"User-Agent": ["curl/abc"]} and
    first["client"].startswith(CLIENT4 + ":") and first["server"] == SERVER4 + ":80" and
    first["protocol"] == "http/1.1" and first["why"] == "done", "that says what it was", first)
+said = ["#%d %s > %s: ended: " % (r["connection"], r["client"], r["server"]) for r in lines]
+ok(all(x in px.stderr() for x in said), "and by its number and addresses has lines in the log", said, px.stderr())
 ok([r["status"] for r in requests if r["why"] == "answered"] == [302, 403], "answers of rules", requests)
 ok([r["why"] for r in requests if r["method"] == "TRACE"] == ["dropped"], "a drop", requests)
 ok(len(lines) == len(requests) + 1 and "method" not in lines[-1], "and one for a connection without any", lines)
