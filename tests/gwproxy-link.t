@@ -177,6 +177,6 @@ t.heard(t.pair, 3)
 while (got := t.heard(t.link, 3)) == WANT:
     pass
 ok(got == LEAVE and t.px.running(), "a server that is silent, a gwtun that does not answer: neither keeps it", got)
-t.over(flow)
-ok(t.px.wait(5) == 0 and "client-gone" in t.px.stderr(), "and ends when its SYN is given up", t.px.stderr())
+t.link.send(pack(F_END, GONE, 0, 7, 0, 0, 0, 0))
+ok(t.px.wait(5) == 0 and "endpoint-gone" in t.px.stderr(), "it still hears that the endpoint goes", t.px.stderr())
 done()
