@@ -47,12 +47,14 @@ static bool geometry_ok(uint32_t entries, uint32_t stride)
 	       stride % LINE == 0;
 }
 
+/* Of a live segment all pages are there before its first packet: it comes at full rate */
 static int map(struct ring *r, uint32_t entries, uint32_t stride)
 {
+	int now = entries <= RING_ENTRIES ? MAP_POPULATE : 0;
 	void *mem;
 
 	r->size = file_size(entries, stride);
-	mem = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
+	mem = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | now, r->fd, 0);
 	if (mem == MAP_FAILED)
 		return -errno;
 	r->shm = mem;
