@@ -62,6 +62,10 @@ def get(name, seconds=20, port=80):
     except OSError as e:
         how = type(e).__name__
     return how, time.monotonic() - start
+def flowing():
+    load = Load()
+    until(lambda: len(load.got) > 1000000)
+    return load
 def say(what, cond, *notes):
     print("yes: " + what if cond else "no: %s: %s" % (what, notes), flush=True)
 def term():
@@ -90,8 +94,7 @@ def sim(client, proxy="", tun=""):
 
 
 GOES_ON = r"""
-old = Load()
-until(lambda: len(old.got) > 1000000)
+old = flowing()
 term()
 until(lambda: "takes no more" in slurp("tun.log"), 2)
 how, took = get("between")
@@ -109,8 +112,7 @@ say("the successor goes on", how == "answered" and took < 0.5, how, "%.2f" % too
 print("end")
 """
 KILLED = r"""
-old = Load()
-until(lambda: len(old.got) > 1000000)
+old = flowing()
 open("go", "w")
 until(lambda: "waiting for gwtun" in slurp("proxy2.log"))
 say("two at once: the second one waits", "attached" not in slurp("proxy2.log"))
@@ -119,8 +121,7 @@ term()
 up = until(lambda: "attached to gwtun" in slurp("proxy2.log"))
 took = time.monotonic() - start
 say("it is let in within a second of the drain's begin", up and took < 1, "%.2f" % took)
-new = Load()
-until(lambda: len(new.got) > 1000000)
+new = flowing()
 os.kill(pid("one.pid"), signal.SIGKILL)
 say("killed while it drains: its connection is reset", until(lambda: old.end != "going", 5) and
     old.end == "ConnectionResetError", old.end)
@@ -130,8 +131,7 @@ say("... and it takes new ones", how == "answered" and took < 0.5, how, "%.2f" %
 print("end")
 """
 DROPPED = r"""
-old = Load()
-until(lambda: len(old.got) > 1000000)
+old = flowing()
 term()
 until(lambda: "takes no more" in slurp("tun.log"), 2)
 how, took = get("between", 0.8)

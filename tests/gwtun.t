@@ -154,44 +154,33 @@ curl -sS -m 10 http://server/name
     ok(a and a.reasons.keys() == {"tun"}, "SYNs sent again are absorbed", a and a.text)
 
 
-FLOOD = """
-import socket, time
+# Asks a silent server so many times, and rests in between
+ASK = """
+import socket, sys, time
 socks = []
-for i in range(200):
+for i in range(int(sys.argv[1])):
     s = socket.socket()
     s.setblocking(False)
     s.connect_ex(("10.0.2.20", 82))
     socks.append(s)
+    time.sleep(float(sys.argv[2]))
 time.sleep(0.5)
 """
 
 
 def flood():
-    with open(gwtest.path("flood.py"), "w") as f:
-        f.write(FLOOD)
-    out, err = sim("curl -sS -m 10 http://server/name; /usr/bin/python3 flood.py", "--syns 16", "hold mute=82")
+    write("ask.py", ASK)
+    out, err = sim("curl -sS -m 10 http://server/name; /usr/bin/python3 ask.py 200 0", "--syns 16", "hold mute=82")
     a = gwtest.account(err)
     ok(a and a.reasons.get("syn-limit", 0) >= 184 and a.reasons.get("tun", 0) >= 16,
        "200 SYNs at once, --syns 16: the rest is dropped and counted", err, out)
     clean(err, "flood")
 
 
-SCAN = """
-import socket, time
-socks = []
-for i in range(350):
-    s = socket.socket()
-    s.setblocking(False)
-    s.connect_ex(("10.0.2.20", 82))
-    socks.append(s)
-    time.sleep(0.02)
-"""
-
-
 def scan():
     """Who asks one silent server after the other keeps nobody out"""
-    write("scan.py", SCAN)
-    out, err = sim("/usr/bin/python3 scan.py & sleep 4; for i in 1 2 3; do curl -sS -m 2 http://server/name; done; wait",
+    write("ask.py", ASK)
+    out, err = sim("/usr/bin/python3 ask.py 350 0.02 & sleep 4; for i in 1 2 3; do curl -sS -m 2 http://server/name; done; wait",
                    "--syns 128", "hold mute=82")
     ok(out.count("vpce-0") == 3, "SYNs that get no answer: the oldest makes room", out, err)
     clean(err, "SYNs that get no answer")
