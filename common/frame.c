@@ -7,9 +7,11 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
+#define LINE		64u
+
 /* Not a multiple of the page size: headers at one offset of every page would
  * share a few sets of the L1 cache. */
-#define STRIDE_ALIGN	64u
+#define STRIDE_ALIGN	LINE
 
 /* Descriptor and version word, before a buffer in a pool */
 #define FRONT		192u
@@ -43,47 +45,73 @@ void frame_unguard(struct frame *f)
 }
 #endif
 
-/* Layout of an own buffer: encapsulation and foreign options at the very end,
- * the packet behind its headroom. */
-static bool own_layout(const struct frame *f, size_t len, size_t tail, size_t *aux)
+/* An odd number of lines: headers of packets of one length would share a few sets of the
+ * cache if their distance were a power of two */
+static bool cut(struct frame *f, struct frame_space *s, size_t bytes)
 {
-	size_t back = (size_t)f->encap_len + f->opt_len;
+	size_t lines = (bytes + FRAME_REDZONE + LINE - 1) / LINE | 1;
+	size_t size = MIN(lines * LINE, (size_t)s->stride);
 
-	if (back + FRAME_HEADROOM > f->room ||
-	    len + tail > f->room - FRAME_HEADROOM - back)
+	if (size > (size_t)(s->end - s->at))
 		return false;
-	*aux = f->room - back;
+	f->buf = s->at;
+	f->room = (uint32_t)size;
+	s->at += size;
 	return true;
 }
 
-static void own_aux(struct frame *f, size_t aux)
+bool frame_find_room(struct frame *f, size_t bytes)
 {
-	if (f->opt_len) {
-		memmove(f->buf + aux, frame_at(f, f->opt_off), f->opt_len);
-		f->opt_off = (int64_t)aux;
-		aux += f->opt_len;
+	struct frame_space *s = f->space;
+
+	if (!s || bytes > s->stride || f->spare)
+		return false;
+	if (!f->room && s->at) {
+		if (!cut(f, s, bytes))
+			return false;
+	} else {
+		f->buf = s->spare + (size_t)(f->version - s->versions) * s->stride;
+		f->room = s->stride;
+		f->spare = 1;
 	}
-	if (f->encap_len) {
-		memmove(f->buf + aux, frame_encap(f), f->encap_len);
-		f->encap_off = (int64_t)aux;
-	}
+	frame_unguard(f);
+	return true;
+}
+
+/*
+ * Into the own buffer: @data as the packet, behind its headroom, foreign options and the
+ * encapsulation at the very end
+ */
+static bool settle(struct frame *f, const uint8_t *data, size_t len, size_t tail)
+{
+	size_t back = (size_t)f->opt_len + f->encap_len;
+	const uint8_t *opt = frame_at(f, f->opt_off);
+	uint8_t hold[ENCAP_MAX], *end;
+
+	if (f->encap_len > sizeof(hold))
+		return false;
+	if (f->encap_len)	/* it may lie where the packet goes */
+		memcpy(hold, frame_encap(f), f->encap_len);
+	if (!frame_room(f, FRAME_HEADROOM + len + tail + back))
+		return false;
+	frame_touch(f);
+	frame_unguard(f);
+	memmove(f->buf + FRAME_HEADROOM, data, len);
+	f->off = (int64_t)FRAME_HEADROOM;
+	end = f->buf + f->room - back;
+	if (f->opt_len)
+		memmove(end, opt, f->opt_len);
+	f->opt_off = frame_rel(f, end);
+	if (f->encap_len)
+		memcpy(end + f->opt_len, hold, f->encap_len);
+	f->encap_off = frame_rel(f, end + f->opt_len);
+	return true;
 }
 
 bool frame_own(struct frame *f, size_t tail)
 {
-	uint8_t hold[ENCAP_MAX];
-	size_t aux;
-
-	if (f->encap_len > sizeof(hold) || !own_layout(f, f->len, tail, &aux))
+	if (!settle(f, frame_data(f), f->len, tail))
 		return false;
-	frame_touch(f);
-	frame_unguard(f);
-	/* The encapsulation may lie in the headroom the packet moves into */
-	memcpy(hold, frame_encap(f), f->encap_len);
-	f->encap_off = frame_rel(f, hold);
-	memmove(f->buf + FRAME_HEADROOM, frame_data(f), f->len);
-	f->off = (int64_t)FRAME_HEADROOM;
-	own_aux(f, aux);
 	frame_guard(f, FRAME_HEADROOM, tail);
 	return true;
 }
@@ -109,15 +137,8 @@ bool frame_grow(struct frame *f, size_t tail)
 
 bool frame_set(struct frame *f, const void *data, size_t len)
 {
-	size_t aux;
-
-	if (!own_layout(f, len, 0, &aux))
+	if (!settle(f, data, len, 0))
 		return false;
-	frame_touch(f);
-	frame_unguard(f);
-	own_aux(f, aux);
-	memmove(f->buf + FRAME_HEADROOM, data, len);
-	f->off = (int64_t)FRAME_HEADROOM;
 	f->len = f->orig_len = (uint32_t)len;
 	f->pkt.flags = 0;
 	frame_guard(f, 0, 0);
@@ -127,27 +148,28 @@ bool frame_set(struct frame *f, const void *data, size_t len)
 bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 {
 	bool front = from->encap_len && from->encap_off + from->encap_len == from->off;
-	size_t head = FRAME_HEADROOM + (front ? from->encap_len : 0u);
+	size_t head = front ? from->encap_len : FRAME_HEADROOM;
 	size_t aux = from->opt_len + (front ? 0u : from->encap_len);
-	uint8_t *buf = to->buf, *back;
-	uint16_t slot = to->slot;
+	uint8_t *back, spare;
 
-	if (head + from->len + tail + aux > to->room)
+	if (!frame_room(to, head + from->len + tail + aux))
 		return false;
 	frame_touch(to);
 	frame_unguard(to);
+	spare = to->spare;
 	memcpy(to, from, FRAME_SHARED);
-	to->slot = slot;
+	to->spare = spare;
 	to->off = (int64_t)head;
-	memcpy(buf + head - (front ? from->encap_len : 0u),
-	       front ? frame_encap(from) : frame_data(from),
-	       from->len + (front ? from->encap_len : 0u));
+	if (front)
+		memcpy(to->buf, frame_encap(from), head + from->len);
+	else
+		memcpy(to->buf + head, frame_data(from), from->len);
 	to->encap_off = front ? to->off - from->encap_len : 0;
 	if (likely(!aux)) {
 		frame_guard(to, 0, tail);
 		return true;
 	}
-	back = buf + to->room - aux;
+	back = to->buf + to->room - aux;
 	if (from->opt_len)
 		memcpy(back, frame_at(from, from->opt_off), from->opt_len);
 	to->opt_off = frame_rel(to, back);
@@ -179,6 +201,8 @@ struct frame **frame_pool_new(unsigned n, size_t room)
 		pool[i]->buf = mem + i * stride + FRONT;
 		pool[i]->room = (uint32_t)(stride - FRONT);
 		pool[i]->version = (_Atomic uint32_t *)(void *)(pool[i]->buf - sizeof(uint32_t));
+		pool[i]->space = NULL;
+		pool[i]->spare = 0;
 		atomic_init(pool[i]->version, 0);
 		frame_reset(pool[i]);
 	}

@@ -17,6 +17,10 @@
  * frame_touch().  Who needs more room calls frame_own(), which moves the packet into
  * the frame's own buffer.  A frame belongs to a stage from rx_recv() to rx_release().
  *
+ * On a ring a buffer is no longer than its packet asks for when it comes in: packets that lie
+ * close to each other share pages, and with them what a processor knows of pages.  The few
+ * that grow later move to a spare buffer that each entry of a ring has.
+ *
  * Each frame has a version word, odd while anything of it changes: who only looks at a
  * shared ring copies a frame and looks at the word before and after.
  *
@@ -59,6 +63,22 @@ enum frame_marks {
 };
 
 /**
+ * struct frame_space - Where frames on a ring get buffers
+ * @at, @end:	What the head may cut buffers from, one behind the other, in the order of its
+ *		frames; NULL for other stages
+ * @spare:	The first entry's spare buffer, one every @stride bytes
+ * @versions:	The first entry's version word: where a frame's lies tells its entry
+ * @stride:	Most that a buffer may have, too
+ */
+struct frame_space {
+	uint8_t *at;
+	uint8_t *end;
+	uint8_t *spare;
+	_Atomic uint32_t *versions;
+	uint32_t stride;
+};
+
+/**
  * struct frame - Descriptor
  * @off:	First byte of the packet; like all positions, from @buf
  * @encap_off, @encap_len, @encap_linktype:	The encapsulation as received: link
@@ -78,9 +98,10 @@ enum frame_marks {
  * @frag_mtu:	With FRAME_FRAGMENT
  * @both_seq, @both_ack:	With FRAME_RST_BOTH: the mirror's TCP numbers; it has
  *		the ACK flag
- * @slot:	On a ring: which of its buffers is the frame's own
+ * @spare:	On a ring: not 0: the frame's own buffer is the entry's spare one
  * @buf, @room:	The frame's own buffer; from here on not shared
  * @version:	The frame's version word
+ * @space:	On a ring: where there is more room; else NULL
  */
 struct frame {
 	int64_t off;
@@ -105,10 +126,11 @@ struct frame {
 	uint32_t both_seq;
 	uint32_t both_ack;
 	uint8_t dialect;
-	uint8_t pad;
-	uint16_t slot;
+	uint8_t spare;
+	uint16_t pad;
 	uint8_t *buf;
 	_Atomic uint32_t *version;
+	struct frame_space *space;
 	uint32_t room;
 };
 
@@ -152,9 +174,11 @@ static inline int64_t frame_rel(const struct frame *f, const void *p)
 #define FRAME_GUARDED
 #endif
 #ifdef FRAME_GUARDED
+#define FRAME_REDZONE	64u	/* at least, behind a packet in a buffer cut for it */
 void frame_guard(struct frame *f, size_t head, size_t tail);
 void frame_unguard(struct frame *f);
 #else
+#define FRAME_REDZONE	0u
 static inline void frame_guard(struct frame *f, size_t head, size_t tail)
 {
 	(void)f, (void)head, (void)tail;
@@ -214,12 +238,28 @@ static inline void frame_drop(struct frame *f, enum reason reason, uint32_t rule
  */
 static inline void __attribute__((nonnull)) frame_reset(struct frame *f)
 {
-	uint16_t slot = f->slot;
+	uint8_t spare = f->spare;
 
 	memset(f, 0, FRAME_SHARED / 2);
 	memset((uint8_t *)f + FRAME_SHARED / 2, 0, FRAME_SHARED / 2);
-	f->slot = slot;
+	f->spare = spare;
 	frame_unguard(f);
+}
+
+bool frame_find_room(struct frame *f, size_t bytes) __attribute__((nonnull));
+
+/**
+ * frame_room() - Make sure that the frame's own buffer has room for so many bytes
+ *
+ * On a ring this may be another buffer afterwards, while the packet stays where it was: what
+ * is to be kept of it is the caller's to move, by pointers taken before.
+ *
+ * Return: false, with nothing changed, if there is no such room
+ */
+static inline bool __attribute__((nonnull, warn_unused_result))
+frame_room(struct frame *f, size_t bytes)
+{
+	return bytes <= f->room || frame_find_room(f, bytes);
 }
 
 /**
@@ -241,7 +281,7 @@ bool frame_grow(struct frame *f, size_t tail) __attribute__((nonnull, warn_unuse
 /**
  * frame_set() - Put a packet into the frame's own buffer
  * @data:	Copied
- * @len:	At most @f->room - FRAME_HEADROOM - the encapsulation's and options' lengths
+ * @len:	FRAME_HEADROOM, the encapsulation and options need room, too
  *
  * Keeps metadata and encapsulation (moved into the buffer as well); forgets
  * parsed offsets.
@@ -254,7 +294,7 @@ bool frame_set(struct frame *f, const void *data, size_t len) __attribute__((non
  * frame_copy() - Copy a packet and all that is known of it into another frame's own buffer
  * @tail:	Bytes that must be free behind the packet
  *
- * An encapsulation right in front of the packet stays there.  @to keeps its slot.
+ * An encapsulation right in front of the packet stays there.
  *
  * Return: false, with @to undefined, if its buffer is too small
  */

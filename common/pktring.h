@@ -84,11 +84,11 @@ static inline void pktring_step(const struct pktring *r, struct pktring_at *a)
 }
 
 /**
- * pktring_next() - The next packet, held from now on; or NULL
+ * pktring_peek() - The next packet, or NULL
  *
  * Its bytes, @tp_snaplen of @tp_len, start @tp_mac behind the header.
  */
-static inline struct tpacket2_hdr *pktring_next(struct pktring *r)
+static inline struct tpacket2_hdr *pktring_peek(const struct pktring *r)
 {
 	struct tpacket2_hdr *h = (struct tpacket2_hdr *)(void *)r->next.slot;
 
@@ -96,9 +96,16 @@ static inline struct tpacket2_hdr *pktring_next(struct pktring *r)
 	if (!(__atomic_load_n(&h->tp_status, __ATOMIC_ACQUIRE) & TP_STATUS_USER) ||
 	    r->held == r->slots)
 		return NULL;
+	return h;
+}
+
+/**
+ * pktring_hold() - Hold the packet that was peeked at: another one is the next
+ */
+static inline void pktring_hold(struct pktring *r)
+{
 	r->held++;
 	pktring_step(r, &r->next);
-	return h;
 }
 
 /**

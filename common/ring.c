@@ -20,49 +20,61 @@
 
 _Static_assert(sizeof(struct ring_cursor) == 2 * LINE, "neighbouring lines are fetched in pairs");
 _Static_assert(sizeof(struct ring_seat) == LINE, "a line a seat");
+_Static_assert(offsetof(struct ring_shm, cursor) % (2 * LINE) == 0, "cursors begin at lines");
 _Static_assert(FRAME_BURST <= 64, "struct ring_pos: a bit a frame");
 
 /* --- the memory file ------------------------------------------------------ */
 
-/* Header, version words, descriptors, buffers */
-static uint32_t frames_off(uint32_t entries)
+/**
+ * struct layout - Where what the file holds begins: all of it follows from two numbers
+ */
+struct layout {
+	uint32_t versions, places, frames;
+	uint64_t pool, spares, end;
+};
+
+static struct layout layout_of(uint32_t entries, uint32_t stride)
 {
-	return (uint32_t)(sizeof(struct ring_shm) + entries * sizeof(uint32_t));
+	uint64_t pool = (uint64_t)entries * stride;
+	struct layout l = { .versions = sizeof(struct ring_shm) };
+
+	l.places = l.versions + entries * (uint32_t)sizeof(uint32_t);
+	l.frames = l.places + entries * (uint32_t)sizeof(uint64_t);
+	l.pool = (l.frames + entries * (uint64_t)FRAME_SHARED + PAGE - 1) / PAGE * PAGE;
+	l.spares = (l.pool + pool + PAGE - 1) / PAGE * PAGE;
+	l.end = l.spares + pool;
+	return l;
 }
 
-static uint32_t buffers_off(uint32_t entries)
-{
-	return (frames_off(entries) + entries * FRAME_SHARED + PAGE - 1) / PAGE * PAGE;
-}
-
-static size_t file_size(uint32_t entries, uint32_t stride)
-{
-	return buffers_off(entries) + (size_t)entries * stride;
-}
-
+/* Places have 32 bits */
 static bool geometry_ok(uint32_t entries, uint32_t stride)
 {
 	return entries >= 2 * FRAME_BURST && entries <= 1u << 16 && !(entries & (entries - 1)) &&
 	       stride > FRAME_HEADROOM && stride <= RING_STRIDE_MAX + LINE &&
-	       stride % LINE == 0;
+	       stride % LINE == 0 && (uint64_t)entries * stride <= UINT32_MAX;
 }
 
-/* Of a live segment all pages are there before its first packet: it comes at full rate */
+/* Of a live segment all pages are there before its first packet, which comes at full rate;
+ * spare buffers are seldom used */
 static int map(struct ring *r, uint32_t entries, uint32_t stride)
 {
-	int now = entries <= RING_ENTRIES ? MAP_POPULATE : 0;
-	void *mem;
+	struct layout l = layout_of(entries, stride);
+	uint8_t *mem;
 
-	r->size = file_size(entries, stride);
-	mem = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED | now, r->fd, 0);
+	r->size = l.end;
+	mem = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
 	if (mem == MAP_FAILED)
 		return -errno;
-	r->shm = mem;
+	if (entries <= RING_ENTRIES)	/* best effort: they come when they are touched */
+		madvise(mem, l.spares, MADV_POPULATE_WRITE);
+	r->shm = (struct ring_shm *)(void *)mem;
 	r->entries = entries;
 	r->stride = stride;
-	r->versions = (_Atomic uint32_t *)(void *)((uint8_t *)mem + sizeof(struct ring_shm));
-	r->frames = (uint8_t *)mem + frames_off(entries);
-	r->buffers = (uint8_t *)mem + buffers_off(entries);
+	r->versions = (_Atomic uint32_t *)(void *)(mem + l.versions);
+	r->places = (_Atomic uint64_t *)(void *)(mem + l.places);
+	r->frames = mem + l.frames;
+	r->pool = mem + l.pool;
+	r->spares = mem + l.spares;
 	return 0;
 }
 
@@ -85,14 +97,16 @@ static uint32_t spread(uint32_t stride)
 
 int ring_create(struct ring *r, uint32_t entries, uint32_t stride)
 {
+	struct layout l;
 	int err;
 
 	blank(r);
 	stride = spread(stride);
 	if (!geometry_ok(entries, stride))
 		return -EINVAL;
+	l = layout_of(entries, stride);
 	r->fd = memfd_create("gwtools-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (r->fd < 0 || ftruncate(r->fd, (off_t)file_size(entries, stride)) ||
+	if (r->fd < 0 || ftruncate(r->fd, (off_t)l.end) ||
 	    fcntl(r->fd, F_ADD_SEALS, SEALS))
 		goto fail;
 	for (unsigned k = 0; k < RING_STAGES; k++) {
@@ -111,9 +125,11 @@ int ring_create(struct ring *r, uint32_t entries, uint32_t stride)
 	r->shm->frame_size = FRAME_SHARED;
 	r->shm->entries = entries;
 	r->shm->stride = stride;
-	r->shm->versions_off = sizeof(*r->shm);
-	r->shm->frames_off = frames_off(entries);
-	r->shm->buffers_off = buffers_off(entries);
+	r->shm->versions_off = l.versions;
+	r->shm->places_off = l.places;
+	r->shm->frames_off = l.frames;
+	r->shm->pool_off = l.pool;
+	r->shm->spares_off = l.spares;
 	return 0;
 fail:
 	err = -errno;
@@ -124,6 +140,7 @@ fail:
 int ring_map(struct ring *r, int fd)
 {
 	struct ring_shm head;
+	struct layout l;
 	struct stat st;
 	int seals = fcntl(fd, F_GET_SEALS), err;
 
@@ -134,9 +151,12 @@ int ring_map(struct ring *r, int fd)
 		return -EPROTO;
 	if (head.magic != RING_MAGIC || head.version != RING_VERSION ||
 	    head.size != sizeof(head) || head.frame_size != FRAME_SHARED ||
-	    head.versions_off != sizeof(head) || head.frames_off != frames_off(head.entries) ||
-	    !geometry_ok(head.entries, head.stride) || head.buffers_off != buffers_off(head.entries) ||
-	    (uint64_t)st.st_size != file_size(head.entries, head.stride))
+	    !geometry_ok(head.entries, head.stride))
+		return -EPROTO;
+	l = layout_of(head.entries, head.stride);
+	if (head.versions_off != l.versions || head.places_off != l.places ||
+	    head.frames_off != l.frames || head.pool_off != l.pool ||
+	    head.spares_off != l.spares || (uint64_t)st.st_size != l.end)
 		return -EPROTO;
 	r->fd = fd;
 	err = map(r, head.entries, head.stride);
@@ -156,22 +176,32 @@ static _Atomic uint32_t *version_of(const struct ring *r, uint64_t i)
 	return &r->versions[i & (r->entries - 1)];
 }
 
-/* Where entry @i's frame lies: in the ring, whatever a neighbour wrote as its slot */
-static void place(struct frame *own, const struct ring *r, uint64_t i)
+/* Where entry @i's frame lies: false: outside of the pool, by its head's word */
+static inline bool place(struct frame *own, const struct ring *r, uint64_t i)
 {
-	own->buf = r->buffers + (size_t)(own->slot & (r->entries - 1)) * r->stride;
-	own->version = version_of(r, i);
-	own->room = r->stride;
+	uint32_t n = (uint32_t)i & (r->entries - 1);
+	uint64_t at = atomic_load_explicit(&r->places[n], memory_order_relaxed);
+	uint32_t begin = (uint32_t)at, room = (uint32_t)(at >> 32);
+
+	own->version = &r->versions[n];
+	if (unlikely(own->spare)) {
+		own->buf = r->spares + (size_t)n * r->stride;
+		own->room = r->stride;
+		return true;
+	}
+	own->buf = r->pool + begin;
+	own->room = room;
+	return (uint64_t)begin + room <= (uint64_t)r->entries * r->stride;
 }
 
 void ring_close(struct ring *r)
 {
-	struct frame f = { 0 };
+	struct frame all = { .buf = r->pool, .room = r->entries * r->stride };
 
-	for (uint32_t i = 0; r->shm && i < r->entries; i++) {
-		f.slot = (uint16_t)i;
-		place(&f, r, i);
-		frame_unguard(&f);	/* the address may be another's next */
+	if (r->shm) {	/* the addresses may be another's next */
+		frame_unguard(&all);
+		all.buf = r->spares;
+		frame_unguard(&all);
 	}
 	if (r->shm)
 		munmap(r->shm, r->size);
@@ -206,12 +236,12 @@ static bool headers_ok(const struct packet *p, uint32_t len)
 }
 
 /* A private copy of a neighbour's word about a frame: may it be believed? */
-static bool descriptor_ok(const struct frame *f, uint32_t stride)
+static bool descriptor_ok(const struct frame *f)
 {
-	return within(f->off, f->len, stride) &&
+	return within(f->off, f->len, f->room) &&
 	       (!f->encap_len || (f->encap_len <= ENCAP_MAX &&
-				  within(f->encap_off, f->encap_len, stride))) &&
-	       (!f->opt_len || within(f->opt_off, f->opt_len, stride)) &&
+				  within(f->encap_off, f->encap_len, f->room))) &&
+	       (!f->opt_len || within(f->opt_off, f->opt_len, f->room)) &&
 	       f->dialect < DIALECT_NUM && f->verdict < REASON_NUM &&
 	       (!(f->pkt.flags & PKT_PARSED) || headers_ok(&f->pkt, f->len));
 }
@@ -262,11 +292,27 @@ bool ring_turns(const struct ring_pos *p)
 	return true;
 }
 
+static uint32_t pool_size(const struct ring *r)
+{
+	return r->entries * r->stride;
+}
+
+/* What a processor's own cache keeps, and some buffers of any length fit */
+static uint32_t warm_area(const struct ring *r)
+{
+	return MIN(MAX(RING_WARM, 4 * r->stride), pool_size(r));
+}
+
 int ring_sit(struct ring_pos *p, struct ring *r, unsigned k)
 {
 	uint64_t taken, above;
 
-	*p = (struct ring_pos){ .ring = r, .k = k, .window = r->entries, .cpu = bound_to() };
+	*p = (struct ring_pos){
+		.ring = r, .k = k, .cpu = bound_to(), .area = warm_area(r),
+		.space = { .spare = r->spares, .versions = r->versions, .stride = r->stride },
+	};
+	for (unsigned i = 0; i < FRAME_BURST; i++)
+		p->own[i].space = &p->space;
 	atomic_store_explicit(&r->shm->seat[k].cpu, p->cpu, memory_order_relaxed);
 	if (!k)
 		return 0;
@@ -328,12 +374,13 @@ static inline bool take_one(struct ring_pos *p, const struct ring *r, int i)
 	struct frame *own = &p->own[i];
 
 	memcpy(own, frame_of(r, entry), FRAME_SHARED);
-	place(own, r, entry);
+	if (unlikely(!place(own, r, entry)))
+		return false;
 	if (unlikely(own->verdict)) {
 		p->dead |= 1ull << i;
 		return own->verdict < REASON_NUM;
 	}
-	if (unlikely(!descriptor_ok(own, r->stride)))
+	if (unlikely(!descriptor_ok(own)))
 		return false;
 	frame_guard(own, 0, 0);
 	return true;
@@ -415,59 +462,110 @@ static bool look_free(struct ring_pos *p)
 	} while (unlikely(again > last));
 	/* If it shrank: whoever is last now has done with as much at least, and who made it
 	 * shrink rings us */
-	if (unlikely(p->done - done > p->window))
+	if (unlikely(p->done - done > p->ring->entries))
 		return false;
 	p->seen = done;
 	return true;
 }
 
-/* How much may be in flight, by the packets since it was last chosen; the ring is empty */
-static void choose_window(struct ring_pos *p)
+/*
+ * How much of the pool to use, by the buffers since it was last chosen; the ring is empty.
+ * Where stages take turns, what the processor's own cache keeps, if that is enough for
+ * a turn.
+ */
+static void choose_area(struct ring_pos *p)
 {
 	uint64_t n = p->done - p->chosen, each;
 
+	p->at = 0;
 	if (n < RING_WARM_MIN)
 		return;
-	each = p->bytes / n + FRAME_HEADROOM;
+	each = p->bytes / n;
 	p->chosen = p->done;
 	p->bytes = 0;
-	p->window = p->ring->entries;
-	if (ring_turns(p) && RING_WARM_MIN * each <= RING_WARM)
-		while (p->window > RING_WARM_MIN &&
-		       (p->window > RING_WARM_MAX || p->window * each > RING_WARM))
-			p->window /= 2;
+	p->bounded = RING_WARM_MIN * each <= RING_WARM && ring_turns(p);
+	p->area = warm_area(p->ring);
+	if (!p->bounded)
+		p->area = (uint32_t)MIN(MAX(p->ring->entries * each, p->area), pool_size(p->ring));
+}
+
+/* Is there room for a long buffer before @end? */
+static bool enough(const struct ring_pos *p, uint32_t end)
+{
+	return end - p->at >= p->ring->stride;
+}
+
+/* Where the part of the pool ends that is free from @p->at on: where the buffer of the first
+ * entry in use begins, or the area ends.  Too little there: the front is next, or more of
+ * the pool. */
+static uint32_t free_end(struct ring_pos *p)
+{
+	uint32_t n = (uint32_t)p->seen & (p->ring->entries - 1), pool = pool_size(p->ring);
+	uint32_t first = (uint32_t)atomic_load_explicit(&p->ring->places[n], memory_order_relaxed);
+
+	first = MIN(first, pool);
+	if (p->at <= first)
+		return first;
+	if (enough(p, p->area))
+		return p->area;
+	if (first >= p->ring->stride) {
+		p->at = 0;
+		return first;
+	}
+	if (!p->bounded)
+		p->area = (uint32_t)MIN(2 * (uint64_t)p->area, pool);
+	return p->area;
 }
 
 int ring_reserve(struct ring_pos *p, struct frame **f, int max)
 {
-	uint64_t room = p->seen + p->window - p->done;
+	uint64_t room = p->seen + p->ring->entries - p->done;
 	int n;
 
-	if (room < (unsigned)max) {
+	if (room < (unsigned)max || !enough(p, p->end)) {
 		if (unlikely(!look_free(p)))
 			return -EPROTO;
 		if (p->seen == p->done)
-			choose_window(p);
-		room = p->seen + p->window - p->done;
+			choose_area(p);
+		p->end = p->seen == p->done ? p->area : free_end(p);
+		room = enough(p, p->end) ? p->seen + p->ring->entries - p->done : 0;
 	}
+	p->space.at = p->ring->pool + p->at;
+	p->space.end = p->ring->pool + p->end;
 	n = (int)MIN(room, (unsigned)max);
 	for (int i = 0; i < n; i++) {
 		struct frame *own = &p->own[i];
-		uint64_t entry = p->done + (unsigned)i;
 
-		own->slot = (uint16_t)(entry & (p->window - 1));
-		place(own, p->ring, entry);
-		frame_unguard(own);
+		own->buf = NULL;
+		own->room = 0;
+		own->spare = 0;
+		own->version = version_of(p->ring, p->done + (unsigned)i);
 		f[i] = own;
 	}
 	p->held = n;
 	return n;
 }
 
+/* Where the entry's buffer lies, for all; one without a buffer of the pool begins where the
+ * next one may */
+static void tell_place(struct ring_pos *p, uint64_t entry, const struct frame *own)
+{
+	uint64_t size = 0;
+
+	if (own->room && !own->spare) {
+		p->at = (uint32_t)(own->buf - p->ring->pool);
+		size = own->room;
+	}
+	atomic_store_explicit(&p->ring->places[entry & (p->ring->entries - 1)],
+			      p->at | size << 32, memory_order_relaxed);
+	p->at += (uint32_t)size;
+	p->bytes += size;
+}
+
 void ring_publish(struct ring_pos *p, int n)
 {
 	for (int i = 0; i < n; i++) {
-		p->bytes += p->own[i].len;
+		tell_place(p, p->done + (unsigned)i, &p->own[i]);
 		give_one(p, i);
 		version_settle(p->own[i].version);
 	}
@@ -531,8 +629,9 @@ void ring_wake(struct ring_pos *p)
 
 bool ring_doze(struct ring_pos *p, bool all)
 {
-	/* A small window grows in an empty ring only, and may be less than most of it */
-	bool empty = all || p->window < p->ring->entries || ring_turns(p);
+	/* A bounded area grows in an empty ring only; and buffers, not entries, may be short */
+	bool empty = all || p->bounded || ring_turns(p) ||
+		     fulfilled(p->ring, WANTS_MOST, p->done - p->seen);
 	uint32_t wish = p->k ? WANTS_ENTRIES : empty ? WANTS_ALL : WANTS_MOST;
 
 	atomic_store_explicit(&cursor(p, p->k)->asleep, wish, memory_order_relaxed);

@@ -5,10 +5,11 @@
  * Theory of operation
  *
  * A segment is a head and the stages behind it, numbered 0, 1, 2 ... last.  The head
- * makes one memory file: N frames, and for each stage two cursors that run from 0 up and
- * never back.  Entry i has descriptor i mod N, which names the buffer.  What
- * neighbours share of descriptors lies side by side, so that a burst of them is read in one
- * sweep; so do the version words, and the buffers.
+ * makes one memory file: N frames, a pool of bytes, and for each stage two cursors that run
+ * from 0 up and never back.  Entry i has descriptor, version word and place i mod N; its
+ * place tells where in the pool its buffer lies.  What neighbours share of descriptors lies
+ * side by side, so that a burst of them is read in one sweep; so do the version words and the
+ * places.
  *
  *	done[k]		stage k has done with all entries below
  *	taken[k]	it works on those from done[k] up to here: its burst
@@ -18,10 +19,15 @@
  *	 -----+--------------+-------------+--------------+------------------> entries
  *
  * Entry i belongs to stage k while done[k] <= i < done[k-1]; the head may write while it
- * is below done[last] + W.  Entry i has buffer i mod W; W, the window, is N or less, and
- * changes only while the ring is empty.  Order, ownership and freeing ARE the cursors:
- * there is no list of free frames, no way back, nothing that can leak.  Each cursor has
- * one writer.
+ * is below done[last] + N.  Order, ownership and freeing ARE the cursors: there is no list
+ * of free frames, no way back, nothing that can leak.  Each cursor has one writer.
+ *
+ * Buffers.  The head cuts them from the pool one behind the other, each as long as its packet
+ * asks for, and begins at the front again where the pool ends: free is what lies between the
+ * last one cut and that of entry done[last].  So packets under way lie close to each other,
+ * in few pages and few lines of the cache.  It uses no more of the pool, the area, than
+ * what is under way needs.  A packet that outgrows its buffer moves to the entry's spare
+ * one, which takes any packet; those pages exist only where that happened.
  *
  * A burst: taken = done + n, work in place, done += n.  A packet that is dropped stays an
  * entry, with its verdict: later stages skip it, the last one frees it.
@@ -45,9 +51,9 @@
  *
  * Taking turns.  Stages that are all bound to one processor (each seat tells) work one
  * after the other, whatever is rung: none is called before the one in front of it rests,
- * and the head sleeps until the ring is empty.  It then chooses the window by the length of
- * its packets, so that all that are in flight stay in the processor's cache.  Where
- * stages may work at once they are called when half of the ring has moved.
+ * and the head sleeps until the ring is empty.  It then bounds the area, if the packets are
+ * short enough for that, so that all that are in flight stay in the processor's cache.
+ * Where stages may work at once they are called when half of the ring has moved.
  *
  * Crash.  A stage's successor, which holds the lock on its seat, turns the entries from
  * done to taken into drops with reason "restart" and goes on behind them: a packet is
@@ -72,16 +78,15 @@
 #include "frame.h"
 
 #define RING_MAGIC	0x474e5257u	/* "WRNG" */
-#define RING_VERSION	3u
+#define RING_VERSION	4u
 #define RING_STAGES	16u		/* the head included */
 #define RING_ENTRIES	1024u		/* frames of a live segment: bounds what may queue */
 #define RING_ENTRIES_FILE 4096u		/* nobody waits: processors wake each other less */
-#define RING_STRIDE	10176u		/* bytes a buffer: any packet of MTU 9001, with room */
+#define RING_STRIDE	10176u		/* bytes a buffer at most: a packet of MTU 9001, with room */
 #define RING_STRIDE_MAX	(1u << 20)
 #define RING_NONCE	16u		/* bytes of a segment's secret */
 #define RING_WARM	(512u << 10)	/* bytes that stay in a processor's own cache */
 #define RING_WARM_MIN	256u		/* in flight: with less, taking turns costs more than it saves */
-#define RING_WARM_MAX	1024u
 
 /**
  * enum ring_state - Of a seat
@@ -127,11 +132,15 @@ struct ring_seat {
 /**
  * struct ring_shm - The memory file
  * @size:	Of this header
- * @versions_off:	Version words
- * @frames_off:	Descriptors, FRAME_SHARED bytes each
- * @buffers_off:	Buffers, one every @stride bytes
  * @frame_size:	FRAME_SHARED
  * @entries:	A power of two
+ * @stride:	Bytes of a buffer at most, and of a spare one
+ * @pool_off:	The pool, @entries * @stride bytes
+ * @spares_off:	Spare buffers, one every @stride bytes
+ * @versions_off:	Version words
+ * @places_off:	Places: where the entry's buffer begins in the pool, and above 32 bits how long
+ *		it is
+ * @frames_off:	Descriptors, FRAME_SHARED bytes each
  * @last:	Stage that frees entries
  */
 struct ring_shm {
@@ -141,10 +150,12 @@ struct ring_shm {
 	uint32_t frame_size;
 	uint32_t entries;
 	uint32_t stride;
+	uint64_t pool_off;
+	uint64_t spares_off;
 	uint32_t versions_off;
+	uint32_t places_off;
 	uint32_t frames_off;
-	uint32_t buffers_off;
-	uint32_t pad[23];
+	uint32_t pad[19];
 	_Atomic uint32_t last;
 	uint32_t pad2[31];
 	struct ring_cursor cursor[RING_STAGES];
@@ -155,15 +166,17 @@ struct ring_shm {
  * struct ring - A segment, mapped
  * @shm:	Shared
  * @entries, @stride:	As checked when it was mapped
- * @versions, @frames, @buffers:	Where they begin
+ * @versions, @places, @frames, @pool, @spares:	Where they begin
  * @fd:		Of the memory file
  * @bell:	Doorbells (eventfd), one a stage; -1: none
  */
 struct ring {
 	struct ring_shm *shm;
 	_Atomic uint32_t *versions;
+	_Atomic uint64_t *places;
 	uint8_t *frames;
-	uint8_t *buffers;
+	uint8_t *pool;
+	uint8_t *spares;
 	uint32_t entries;
 	uint32_t stride;
 	size_t size;
@@ -180,10 +193,15 @@ struct ring {
  * @dead:	Bit i: own[i] had its verdict before we took it
  * @rung:	done when a doorbell was last thought of
  * @cpu:	As in its seat
- * @window:	Head: entries that may be in flight
- * @chosen:	Head: done when @window was chosen
- * @bytes:	Head: of packets published since then
+ * @area:	Head: bytes of the pool in use
+ * @at, @end:	Head: where in it the next buffer begins, and those in use do, as last seen
+ * @bounded:	Head: @area was chosen for stages that take turns, and does not grow
+ * @chosen:	Head: done when @area was chosen
+ * @bytes:	Head: of buffers published since then
+ * @space:	Where @own find buffers
  * @own:	Private descriptors
+ *
+ * Stays where ring_sit() found it: @own point to it.
  */
 struct ring_pos {
 	struct ring *ring;
@@ -194,17 +212,21 @@ struct ring_pos {
 	uint64_t dead;
 	uint64_t chosen;
 	uint64_t bytes;
-	uint32_t window;
+	uint32_t area;
+	uint32_t at;
+	uint32_t end;
 	uint32_t cpu;
 	int held;
 	bool asleep;
+	bool bounded;
+	struct frame_space space;
 	struct frame own[FRAME_BURST];
 };
 
 /**
  * ring_create() - Make a segment and its doorbells
  * @entries:	A power of two, at least 2 * FRAME_BURST
- * @stride:	Bytes a buffer, rounded up; at most RING_STRIDE_MAX
+ * @stride:	Bytes a buffer at most, rounded up; at most RING_STRIDE_MAX
  *
  * Return: 0 or -errno
  */
@@ -268,6 +290,10 @@ void ring_put(struct ring_pos *p) __attribute__((nonnull));
 
 /**
  * ring_reserve() - Frames for the head to fill: they hold what was in them before
+ * @f:		Written: no buffers yet, each gets its own by frame_room() in this order
+ *
+ * There is room for one buffer of any length, for as many as are short, and not for more:
+ * the head then publishes what it has.
  *
  * Return: how many; 0: the ring is full; -EPROTO
  */

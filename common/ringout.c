@@ -354,14 +354,12 @@ static int copy(struct ring_out *out, struct frame **f, int n)
 	for (i = 0; i < n && used < room; i++) {
 		if (f[i]->verdict)
 			continue;
-		if (unlikely(!frame_copy(to[used], f[i], 0))) {
-			ring_publish(out->pos, used);
-			count(out->tx, f, i);
-			too_long(out, f[i]);
-			return i;
-		}
+		if (unlikely(!frame_copy(to[used], f[i], 0)))
+			break;
 		used++;
 	}
+	if (unlikely(room && !used && i < n))	/* there is room for one of any length that fits */
+		too_long(out, f[i]);
 	ring_publish(out->pos, used);
 	count(out->tx, f, i);
 	ring_nudge(out->pos);

@@ -133,8 +133,8 @@ static inline bool rx_can_fill(const struct rx *rx)
 
 /**
  * rx_recv_into() - Next burst, into frames of the caller's
- * @f:		Frames with a buffer of their own, whatever they hold; the first ones are
- *		made empty and filled.  A packet longer than @room - FRAME_HEADROOM is cut
+ * @f:		Whatever they hold; the first ones are made empty and filled, in their own
+ *		buffers, one after the other: frame_room()
  * @max:	At most FRAME_BURST
  *
  * Needs rx_can_fill(); takes the place of rx_recv() for good, and nothing is given

@@ -22,6 +22,7 @@
 #define LINK_ROOM	64u	/* link-layer header and tags */
 #define MTU_ROOM	9216u	/* slots hold that much, should the MTU grow later */
 #define MACS		12u	/* a VLAN tag stands behind them */
+#define TAG		4u
 #define NS		1000000000u
 #define AHEAD		6u	/* slots */
 #define AHEAD_BYTES	256u	/* of each: the kernel's header, and the packet's */
@@ -57,15 +58,19 @@ static uint32_t put_macs_and_tag(uint8_t *to, const uint8_t *data, const struct 
 	put16(to + MACS, h->tp_status & TP_STATUS_VLAN_TPID_VALID ? h->tp_vlan_tpid :
 	      ETHERTYPE_VLAN);
 	put16(to + MACS + 2, h->tp_vlan_tci);
-	return MACS + 4;
+	return MACS + TAG;
 }
 
-static void take(struct ifacerx *r, struct frame *f, const struct tpacket2_hdr *h, uint64_t ts)
+/* false: there is no room for it now */
+static bool take(struct ifacerx *r, struct frame *f, const struct tpacket2_hdr *h, uint64_t ts)
 {
 	const uint8_t *data = (const uint8_t *)h + h->tp_mac;
-	uint32_t left = h->tp_snaplen, front = 0;
-	uint8_t *to = f->buf + FRAME_HEADROOM;
+	uint32_t left = MIN(h->tp_snaplen, r->rx.longest - TAG), front = 0;
+	uint8_t *to;
 
+	if (unlikely(!frame_room(f, left + TAG)))
+		return false;
+	to = f->buf;
 	frame_reset(f);
 	frame_touch(f);
 	f->orig_len = h->tp_len;
@@ -76,7 +81,6 @@ static void take(struct ifacerx *r, struct frame *f, const struct tpacket2_hdr *
 		left -= MACS;
 		f->orig_len += front - MACS;
 	}
-	left = MIN(left, f->room - FRAME_HEADROOM - front);
 	memcpy(to + front, data, left);
 	f->off = frame_rel(f, to);
 	f->len = front + left;
@@ -85,6 +89,7 @@ static void take(struct ifacerx *r, struct frame *f, const struct tpacket2_hdr *
 	f->linktype = r->linktype;
 	r->cut += f->len < f->orig_len;
 	frame_guard(f, 0, 0);
+	return true;
 }
 
 /* An error, as when the interface goes down, wakes us until it is read: ifacerx_tick() tells */
@@ -120,7 +125,7 @@ static int ifacerx_fill(struct rx *rx, struct frame **f, int max)
 
 	if (unlikely(r->dead))
 		return RX_FAIL;
-	while (n < max && !r->ended && (h = pktring_next(&r->ring))) {
+	while (n < max && !r->ended && (h = pktring_peek(&r->ring))) {
 		uint64_t ts = (uint64_t)h->tp_sec * NS + h->tp_nsec;
 
 		if (unlikely(r->stop_ns && ts > r->stop_ns)) {
@@ -128,7 +133,10 @@ static int ifacerx_fill(struct rx *rx, struct frame **f, int max)
 			break;
 		}
 		look_ahead(r, h);
-		take(r, f[n++], h, ts);
+		if (unlikely(!take(r, f[n], h, ts)))
+			break;
+		n++;
+		pktring_hold(&r->ring);
 		pktring_return(&r->ring);
 	}
 	if (!n)
@@ -142,7 +150,7 @@ static int ifacerx_recv(struct rx *rx, struct frame **f, int max)
 	struct ifacerx *r = (struct ifacerx *)rx;
 
 	if (unlikely(!r->pool)) {
-		r->pool = frame_pool_new(FRAME_BURST, FRAME_HEADROOM + r->rx.longest);
+		r->pool = frame_pool_new(FRAME_BURST, r->rx.longest);
 		if (!r->pool) {
 			log_error("out of memory");
 			return RX_FAIL;

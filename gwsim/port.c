@@ -123,9 +123,10 @@ unsigned port_recv(struct port *p, struct port_rx *rx, unsigned max)
 	struct tpacket2_hdr *h;
 	unsigned n = 0;
 
-	for (; n < max && (h = pktring_next(&p->ring)); n++) {
+	for (; n < max && (h = pktring_peek(&p->ring)); n++) {
 		const struct sockaddr_ll *ll;
 
+		pktring_hold(&p->ring);
 		ll = (const struct sockaddr_ll *)((uint8_t *)h +
 						  TPACKET_ALIGN(sizeof(*h)));
 		rx[n] = (struct port_rx){

@@ -222,6 +222,21 @@ def test_turns():
         ok(took < (60 if SAN else 5), "... and no stage waits for its tick", took)
 
 
+def test_longer():
+    """Packets that outgrow their buffers are the same as without a ring"""
+    given = generate("short.pcapng", 20000, 200)
+    edit = "replace /^(.)/ '$1%s' where udp" % ("a" * 500)
+    dumps = []
+    for opt in ("", " --no-ring"):
+        line = "gwcap -q -i %s%s | gwdecap -q%s | gwmangle -q%s -e '%s' | gwinject -q%s -o %s" % (
+            given, opt, opt, opt, edit.replace("'", '"'), opt, path("longer.pcapng"))
+        status, _, err = run("sh", "-c", line, seconds=60)
+        dumps.append((status, run("h_dump", path("longer.pcapng"))[1]))
+        ok(status == 0 and dumps[-1][1].count(b"61" * 500) == 20000,
+           "packets become 500 bytes longer" + (opt and "," + opt), err)
+    ok(dumps[0] == dumps[1], "and are the same by ring and by stream")
+
+
 def test_leave():
     """A stage in the middle is told to stop, under load; its successor goes on"""
     chain, ring = ipc_chain()

@@ -6,10 +6,10 @@
  * look at last, ring_publish(), ring_wake(), ring_doze(), ring_rise(), ring_extend(),
  * ring_sit(), ring_recover() and seats_clear(), one access to shared memory (or one run of
  * stores) a step, for a head and two or three stages over a ring of two to four entries in
- * bursts of one or two.  Each descriptor names the packet's buffer, and all that happens to
- * bytes happens there.  Stages mark them in place, one drops a packet by rule, the last one
- * sends.  All orders of all steps are tried (states that were seen are not gone through
- * again), with
+ * bursts of one or two.  The head cuts buffers of two lengths from a pool, each entry's place
+ * tells where, and all that happens to bytes happens there.  Stages mark them in place, one
+ * drops a packet by rule, the last one sends.  All orders of all steps are tried (states that
+ * were seen are not gone through again), with
  *
  * - stores that linger: each process has a buffer of them, which drains at any time.  In
  *   mode "tso" first in, first out, as on x86; in mode "weak" in any order that release
@@ -21,9 +21,10 @@
  * - a stage that joins (ring_extend, between two bursts; it then sits down as a successor
  *   does), one that makes itself the last one when those behind are dead, and a sleeper
  *   that wakes for some other reason.
- * - a head that halves the window, or doubles it again, whenever it has seen the ring empty.
+ * - a head that bounds the area it cuts from, or no longer does, whenever it has seen the ring
+ *   empty.
  *
- * Left out: loads that run ahead of each other where an acquire forbids it (where nothing
+ * Left out: spare buffers, which are an entry's like its descriptor; loads that run ahead of each other where an acquire forbids it (where nothing
  * does, in ring_wake(), both orders are tried; that the acquire is needed is a planted
  * fault), buffers of more than SB stores, cursors that wrap, the offer and the seats'
  * states, neighbours that lie, and a head that dies: the segment ends with it.
@@ -129,7 +130,8 @@ static uint8_t wish(void)
 {
 	if (k)
 		return WANTS_ENTRIES;
-	return p->done == conf->packets || p->window < conf->entries ? WANTS_ALL : WANTS_HALF;
+	return p->done == conf->packets || p->bounded ||
+	       fulfilled(WANTS_HALF, p->done - p->seen) ? WANTS_ALL : WANTS_HALF;
 }
 
 static bool doze(void)
@@ -321,7 +323,7 @@ static bool work(void)
 	if (p->i == p->n)
 		return go(PUT);
 	own = &p->own[p->i];
-	at = data_of(e, *own);
+	at = data_of(e);
 	data = load(at);
 	if (*own & DEAD) {
 		if (p->last)
@@ -352,7 +354,7 @@ static bool send(void)
 		return false;
 	need(!(s->sent >> e & 1), "a packet is sent twice");
 	need(!(s->sent >> e), "packets are sent out of order");
-	need((s->mem[data_of(e, p->own[p->i])] & WHO) == e + 1,
+	need((s->mem[data_of(e)] & WHO) == e + 1,
 	     "other bytes than the packet's are sent");
 	s->sent |= (uint8_t)(1u << e);
 	p->i++;
@@ -459,7 +461,32 @@ static bool die(int n)
 
 static unsigned room(void)
 {
-	return p->seen + (conf->fault == NO_WINDOW ? conf->entries : p->window) - p->done;
+	return p->seen + conf->entries - p->done;
+}
+
+static bool enough(void)
+{
+	return p->end - p->at >= STRIDE;
+}
+
+/* The first entry in use bounds what is free */
+static uint8_t free_end(void)
+{
+	uint8_t first = load(place_of(p->seen));
+
+	if (conf->fault == NO_TAIL)
+		first = p->at > p->area - STRIDE ? STRIDE : 0;
+	if (p->at <= first && conf->fault != NO_TAIL)
+		return first;
+	if (p->area - p->at >= STRIDE)
+		return p->area;
+	if (first >= STRIDE) {
+		p->at = 0;
+		return first;
+	}
+	if (!p->bounded)
+		p->area = (uint8_t)(STRIDE * conf->entries);
+	return p->area;
 }
 
 static bool head_top(bool other)
@@ -473,7 +500,7 @@ static bool head_top(bool other)
 	if (!left)
 		return conf->polls ? go(RESERVE) : wake_then(DOZE);
 	p->n = (uint8_t)burst_of(left);
-	return go(room() < p->n ? RESERVE : FILL);
+	return go(room() < p->n || !enough() ? RESERVE : FILL);
 }
 
 /* look_free(), in ring_reserve() and in ring_doze(): where nothing is wanted */
@@ -489,29 +516,34 @@ static bool look_free(void)
 
 static bool reserved(void)
 {
-	p->n = (uint8_t)(room() < p->n ? room() : p->n);
+	bool anew = p->seen == p->done || (conf->fault == BUSY_CHOICE && !p->at);
+
+	p->end = anew ? p->area : free_end();
+	p->n = (uint8_t)(!enough() ? 0 : room() < p->n ? room() : p->n);
 	return p->n ? go(FILL) : wake_then(DOZE);
 }
 
-/* The window may change, or stay */
+/* The area may be bounded or not, or as it was */
 static bool choose(bool other)
 {
-	unsigned most = conf->entries;
-
+	p->at = 0;
 	if (other) {
 		s->choices--;
-		p->window = (uint8_t)(p->window == most ? most / 2 : most);
+		p->bounded = !p->bounded;
+		p->area = (uint8_t)(p->bounded ? WARM : STRIDE * conf->entries);
 	}
 	return reserved();
 }
 
 static bool freed(void)
 {
-	need(p->b <= p->done && p->done - p->b <= p->window, "the head refuses an honest done");
+	need(p->b <= p->done && p->done - p->b <= conf->entries, "the head refuses an honest done");
 	p->seen = p->b;
 	p->a = p->b = 0;
 	if (p->n && s->choices && (p->seen == p->done || conf->fault == BUSY_CHOICE))
 		return go(CHOOSE);
+	if (p->n && p->seen == p->done)
+		p->at = 0;
 	if (p->n)
 		return reserved();
 	if (!fulfilled(wish(), p->done - p->seen))
@@ -536,8 +568,8 @@ static bool again(void)
 	return go(RELOAD);
 }
 
-/* Entry @e takes its predecessor's descriptor, and the buffer @slot */
-static void overwrites(unsigned e, unsigned slot)
+/* Entry @e takes its predecessor's descriptor and place, and the buffer at @at */
+static void overwrites(unsigned e, unsigned at)
 {
 	unsigned least = p->done;
 
@@ -545,28 +577,41 @@ static void overwrites(unsigned e, unsigned slot)
 		if (done_of(j) < least)
 			least = done_of(j);
 	need(e < least + conf->entries, "an entry is overwritten that is still needed");
-	for (unsigned i = least; i < e && !bad; i++)
-		need(load(desc_of(i)) / SLOT != slot,
+	need(at + size_of(e) <= STRIDE * conf->entries, "a buffer is cut beyond the pool");
+	for (unsigned i = least; i < e && !bad; i++) {
+		unsigned other = load(place_of(i));
+
+		need(at + size_of(e) <= other || other + size_of(i) <= at,
 		     "a buffer is overwritten that is still needed");
+	}
 }
 
 static bool fill(void)
 {
-	unsigned first = p->done;
+	unsigned first = p->done, most = p->n;
+	uint8_t cut[2];
 
-	if (!room_for(2 * p->n + 1))
+	if (!room_for(3 * p->n + 1))
 		return false;
+	for (p->n = 0; p->n < most && p->at + size_of(first + p->n) <= p->end; p->n++) {
+		unsigned e = first + p->n;
+
+		overwrites(e, p->at);
+		cut[p->n] = p->at;
+		p->at += (uint8_t)size_of(e);
+	}
 	if (conf->fault == EARLY_DONE)
 		store_done();
-	for (unsigned e = first; e < first + p->n; e++) {
-		unsigned slot = e % p->window;
-
-		overwrites(e, slot);
-		store(V_DATA + slot, e + 1);
-		store(desc_of(e), slot * SLOT | (e + 1));
+	for (unsigned i = 0; i < p->n; i++) {
+		store(V_DATA + cut[i], first + i + 1);
+		if (conf->fault != LATE_PLACE)
+			store(place_of(first + i), cut[i]);
+		store(desc_of(first + i), first + i + 1);
 	}
 	if (conf->fault != EARLY_DONE)
 		store_done();
+	for (unsigned i = 0; conf->fault == LATE_PLACE && i < p->n; i++)
+		store(place_of(first + i), cut[i]);
 	return cursor_moved();
 }
 

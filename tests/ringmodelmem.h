@@ -12,21 +12,24 @@
 #include <string.h>
 
 #define ENTRIES		4	/* at most */
+#define UNITS		8	/* of the pool, at most */
+#define STRIDE		2	/* units of the longest buffer */
+#define WARM		4	/* units of a bounded area */
 #define PROCS		4	/* the head included */
 #define SB		8	/* stores that linger */
 #define RULED		1	/* entry that stage 1 drops by rule */
 
 /* One place in memory each */
 enum { V_LAST, V_TAKEN, V_DONE = V_TAKEN + PROCS, V_ASLEEP = V_DONE + PROCS,
-       V_DESC = V_ASLEEP + PROCS, V_DATA = V_DESC + ENTRIES, VARS = V_DATA + ENTRIES };
+       V_DESC = V_ASLEEP + PROCS, V_PLACE = V_DESC + ENTRIES, V_DATA = V_PLACE + ENTRIES,
+       VARS = V_DATA + UNITS };
 
 /* Flags of a lingering store */
 enum { VAR = 0x1f, RELEASE = 0x40, FENCE = 0x80 };
 
-/* Bits of a descriptor: entry + 1, verdict, the buffer's number; own copies have CHANGED.
+/* Bits of a descriptor: entry + 1, verdict; own copies have CHANGED.
  * Of data: entry + 1, one mark a stage */
-enum { WHO = 0x07, BY_RULE = 0x08, BY_RESTART = 0x10, DEAD = BY_RULE | BY_RESTART, CHANGED = 0x20,
-       SLOT = 0x40 };
+enum { WHO = 0x07, BY_RULE = 0x08, BY_RESTART = 0x10, DEAD = BY_RULE | BY_RESTART, CHANGED = 0x20 };
 enum { MARK = 0x08 };
 
 enum { AWAKE, WANTS_ENTRIES, WANTS_HALF, WANTS_ALL };
@@ -37,7 +40,7 @@ enum pc { TOP, TAKE, COPY, WORK, SEND, PUT, WAKE, RANG, BELL, DOZE, LOOK, SLEEP,
 
 enum fault { RIGHT, NO_AGAIN, LATE_TAKEN, NO_FENCE, NO_FULL_FENCE, NO_LOOK, NO_DROPS, EARLY_DONE,
 	     LOOSE_DONE, LOOSE_TAKEN, LOOSE_LAST, LOOSE_JOIN, EARLY_LOADS, QUIET, SHRUNK_LIES,
-	     BUSY_CHOICE, NO_WINDOW, NO_SLOT };
+	     BUSY_CHOICE, NO_TAIL, NO_PLACE, LATE_PLACE };
 
 struct store {
 	uint8_t var, val;
@@ -48,10 +51,10 @@ struct store {
  * @after:	Where to go on after ring_wake(), or after look_free()
  * @ahead:	Frames were loaded before the cursor (EARLY_LOADS)
  * @rang:	It was the doorbell that woke it
- * @window:	Of the head
+ * @at, @end, @area, @bounded:	Of the head
  */
 struct proc {
-	uint8_t pc, after, done, seen, rung, n, i, a, b, last, ahead, rang, window;
+	uint8_t pc, after, done, seen, rung, n, i, a, b, last, ahead, rang, at, end, area, bounded;
 	uint8_t own[2];
 	uint8_t stores;
 	struct store sb[SB];
@@ -179,10 +182,21 @@ static unsigned desc_of(unsigned i)
 	return V_DESC + i % conf->entries;
 }
 
-/* The bytes of entry @i with this descriptor */
-static unsigned data_of(unsigned i, uint8_t desc)
+static unsigned place_of(unsigned i)
 {
-	return V_DATA + (conf->fault == NO_SLOT ? i % conf->entries : desc / SLOT);
+	return V_PLACE + i % conf->entries;
+}
+
+/* The bytes of entry @i: all are in its buffer's first unit */
+static unsigned data_of(unsigned i)
+{
+	return V_DATA + (conf->fault == NO_PLACE ? i % conf->entries : load(place_of(i)));
+}
+
+/* Units of entry @i's buffer */
+static unsigned size_of(unsigned i)
+{
+	return 1 + i % STRIDE;
 }
 
 /* done of process @j as it believes itself */

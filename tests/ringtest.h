@@ -52,9 +52,21 @@ static inline struct frame *shared(unsigned i)
 	return (struct frame *)(void *)(ring.frames + (size_t)(i % ENTRIES) * FRAME_SHARED);
 }
 
-static inline uint8_t *buffer(unsigned i)
+/* Where entry @i's buffer begins in the pool */
+static inline uint32_t place_of(unsigned i)
 {
-	return ring.buffers + (size_t)(i % ENTRIES) * ring.stride;
+	return (uint32_t)ring.places[i % ENTRIES];
+}
+
+/* How long a buffer is that is cut for so many bytes */
+static inline uint32_t cut_for(uint32_t bytes)
+{
+	return ((bytes + FRAME_REDZONE + 63) / 64 | 1) * 64;
+}
+
+static inline uint8_t *spare(unsigned i)
+{
+	return ring.spares + (size_t)(i % ENTRIES) * ring.stride;
 }
 
 static inline uint32_t version(unsigned i)

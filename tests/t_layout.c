@@ -120,7 +120,7 @@ static void structs(void)
 		     FIELD(frame, marks), FIELD(frame, cookie), FIELD(frame, linktype),
 		     FIELD(frame, encap_linktype), FIELD(frame, encap_len), FIELD(frame, frag_mtu),
 		     FIELD(frame, opt_len), FIELD(frame, both_seq), FIELD(frame, both_ack),
-		     FIELD(frame, dialect), FIELD(frame, pad), FIELD(frame, slot));
+		     FIELD(frame, dialect), FIELD(frame, spare), FIELD(frame, pad));
 	CHECK_STRUCT(packet, FIELD(packet, l3), FIELD(packet, l4), FIELD(packet, payload),
 		     FIELD(packet, end), FIELD(packet, frag_id), FIELD(packet, flags),
 		     FIELD(packet, frag_off), FIELD(packet, version), FIELD(packet, proto),
@@ -304,8 +304,9 @@ static void ring_structs(void)
 {
 	CHECK_STRUCT(ring_shm, FIELD(ring_shm, magic), FIELD(ring_shm, version),
 		     FIELD(ring_shm, size), FIELD(ring_shm, frame_size), FIELD(ring_shm, entries),
-		     FIELD(ring_shm, stride), FIELD(ring_shm, versions_off),
-		     FIELD(ring_shm, frames_off), FIELD(ring_shm, buffers_off), FIELD(ring_shm, pad),
+		     FIELD(ring_shm, stride), FIELD(ring_shm, pool_off),
+		     FIELD(ring_shm, spares_off), FIELD(ring_shm, versions_off),
+		     FIELD(ring_shm, places_off), FIELD(ring_shm, frames_off), FIELD(ring_shm, pad),
 		     FIELD(ring_shm, last), FIELD(ring_shm, pad2),
 		     FIELD(ring_shm, cursor), FIELD(ring_shm, seat));
 	CHECK_STRUCT(ring_cursor, FIELD(ring_cursor, taken), FIELD(ring_cursor, done),
@@ -462,7 +463,7 @@ static void answers(void)
 	if (n != 17)
 		exit(1);
 	OK(!fstat(fds[0], &st) &&
-	   st.st_size == (off_t)(h.ring.shm->buffers_off + RING_ENTRIES * h.ring.stride) &&
+	   st.st_size == (off_t)(h.ring.shm->spares_off + RING_ENTRIES * h.ring.stride) &&
 	   fcntl(fds[0], F_GET_SEALS) == (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW),
 	   "first the memory file, sealed");
 	OK(h.ring.stride == RING_STRIDE, "the stride is what was asked for");
@@ -482,14 +483,14 @@ static void answers(void)
 static void ring_frame(void)
 {
 	static const struct value each[] = {
-		{ "versions_off", sizeof(uint32_t) }, { "frames_off", FRAME_SHARED },
-		{ "buffers_off", RING_STRIDE },
+		{ "versions_off", sizeof(uint32_t) }, { "places_off", sizeof(uint64_t) },
+		{ "frames_off", FRAME_SHARED }, { "spares_off", RING_STRIDE },
 	};
 	struct ring r;
 	struct ring_pos head, tail;
 	struct frame *f;
 	uint32_t before, after;
-	uint8_t *version, *buffer;
+	uint8_t *version, *place;
 
 	if (!load("man/gwframe.5", "ring_parts") || ring_create(&r, RING_ENTRIES, RING_STRIDE))
 		exit(1);
@@ -504,15 +505,18 @@ static void ring_frame(void)
 	r.shm->seat[0].cpu = 0;
 	r.shm->seat[1].cpu = 0;
 	version = (uint8_t *)r.shm + r.shm->versions_off;
-	buffer = (uint8_t *)r.shm + r.shm->buffers_off;
+	place = (uint8_t *)r.shm + r.shm->places_off;
 	before = le32(version);
 	OK(ring_reserve(&head, &f, 1) == 1 && frame_set(f, "\x45packet", 7), "a packet for it");
 	OK(le32(version) % 2, "version: odd while it is made");
 	ring_publish(&head, 1);
 	after = le32(version);
 	OK(after % 2 == 0 && after != before &&
-	   le64((uint8_t *)r.shm + r.shm->frames_off) == FRAME_HEADROOM &&
-	   !memcmp(buffer + FRAME_HEADROOM, "\x45packet", 7), "version: even behind it; the buffer");
+	   le64((uint8_t *)r.shm + r.shm->frames_off) == FRAME_HEADROOM,
+	   "version: even behind it");
+	OK(!memcmp((uint8_t *)r.shm + r.shm->pool_off + le32(place) + FRAME_HEADROOM, "\x45packet", 7) &&
+	   le32(place + 4) >= FRAME_HEADROOM + 7, "its place: where the buffer lies, and how long it is");
+	OK(r.shm->spares_off >= r.shm->pool_off + RING_ENTRIES * RING_STRIDE, "the pool");
 	OK(!ring_doze(&tail, false) && !r.shm->cursor[1].asleep, "asleep: 0");
 	OK(ring_take(&tail, &f, 1) == 1 && r.shm->cursor[1].taken == 1, "taken");
 	ring_put(&tail);

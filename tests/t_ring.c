@@ -26,7 +26,7 @@ static void test_create(void)
 		OK(ring_create(&ring, bad[i].entries, bad[i].stride) == -EINVAL,
 		   "%u entries of %u bytes are refused", bad[i].entries, bad[i].stride);
 	begin(1);
-	OK(ring.stride % 128 == 64 && ring.stride >= ROOM, "frames begin at odd lines");
+	OK(ring.stride % 128 == 64 && ring.stride >= ROOM, "spare buffers begin at odd lines");
 	end();
 	OK(ring.fd == -1 && !ring.shm && ring.bell[0] == -1, "closed");
 }
@@ -73,7 +73,10 @@ static void test_map(void)
 		{ "entries, none", offsetof(struct ring_shm, entries), 0 },
 		{ "stride", offsetof(struct ring_shm, stride), ROOM },
 		{ "stride, huge", offsetof(struct ring_shm, stride), 0xffffffc0u },
+		{ "places_off", offsetof(struct ring_shm, places_off), 64 },
 		{ "frames_off", offsetof(struct ring_shm, frames_off), 64 },
+		{ "pool_off", offsetof(struct ring_shm, pool_off), 4096 },
+		{ "spares_off", offsetof(struct ring_shm, spares_off), 4096 },
 	};
 	struct ring r;
 	int fd;
@@ -143,10 +146,10 @@ static void test_edit(void)
 
 	begin(2);
 	publish(3, 1);
-	OK(ring_take(&pos[1], burst, 3) == 3 &&
-	   burst[0]->buf == buffer(0),
+	OK(ring_take(&pos[1], burst, 3) == 3 && burst[0]->buf == ring.pool + place_of(0),
 	   "a private descriptor knows its frame's own buffer");
-	OK(frame_own(burst[0], 100) && number(burst[0]) == 1, "which can be made its own");
+	OK(frame_own(burst[0], 20) && number(burst[0]) == 1 &&
+	   burst[0]->buf == ring.pool + place_of(0), "which can be made its own");
 	OK(frame_set(burst[1], &no, sizeof(no)), "written to");
 	frame_drop(burst[2], REASON_RULE, 5);
 	OK(version(1) & 1 && !(version(2) & 1), "its version is odd while it changes");
@@ -182,7 +185,7 @@ static void test_copy(void)
 	OK(frame_data(&moved) == frame_data(burst[0]), "a copied descriptor means the same bytes");
 	OK(frame_copy(pool[1], &moved, 0) && !memcmp(frame_encap(pool[1]), encap, sizeof(encap)) &&
 	   pool[1]->seq == 9, "and copied out again");
-	OK(!frame_own(burst[0], ROOM), "no more room than the frame has");
+	OK(!frame_own(burst[0], ring.stride), "no more room than a frame may have");
 	ring_put(&pos[1]);
 	OK(ring_take(&pos[2], burst, 1) == 1 && number(burst[0]) == number(pool[1]), "goes on");
 	end();
@@ -251,14 +254,21 @@ static void test_cursors(void)
 	end();
 }
 
+/* Of entry 1's buffer */
+static uint32_t place_room(void)
+{
+	return (uint32_t)(ring.places[1] >> 32);
+}
+
 /* A packet as packet_parse() knows it, and a foreign hand on its descriptor */
 static void honest(struct frame *f)
 {
+	f->off = 0;
 	f->len = f->orig_len = 100;
 	f->encap_len = 60;
-	f->encap_off = f->off + 100;
+	f->encap_off = 100;
 	f->opt_len = 8;
-	f->opt_off = f->off + 200;
+	f->opt_off = 180;
 	f->pkt = (struct packet){ .l4 = 20, .payload = 40, .end = 100, .version = 4,
 				  .proto = 6, .flags = PKT_PARSED | PKT_L4 };
 }
@@ -269,17 +279,17 @@ struct lie {
 };
 
 static void off_front(struct frame *f) { f->off = -1; }
-static void off_far(struct frame *f) { f->off = (int64_t)ring.stride - 99; }
+static void off_far(struct frame *f) { f->off = (int64_t)place_room() - 99; }
 static void off_huge(struct frame *f) { f->off = INT64_MAX; }
 static void off_back(struct frame *f) { f->off = INT64_MIN; }
-static void len_far(struct frame *f) { f->len = ring.stride; }
+static void len_far(struct frame *f) { f->len = place_room() + 1; }
 static void len_huge(struct frame *f) { f->len = UINT32_MAX; }
 static void encap_front(struct frame *f) { f->encap_off = -1; }
-static void encap_far(struct frame *f) { f->encap_off = (int64_t)ring.stride - 59; }
+static void encap_far(struct frame *f) { f->encap_off = (int64_t)place_room() - 59; }
 static void encap_back(struct frame *f) { f->encap_off = -60; }
 static void encap_long(struct frame *f) { f->encap_len = ENCAP_MAX + 1; }
 static void opt_front(struct frame *f) { f->opt_off = -8; }
-static void opt_far(struct frame *f) { f->opt_off = ring.stride; }
+static void opt_far(struct frame *f) { f->opt_off = place_room(); }
 static void opt_huge(struct frame *f) { f->opt_len = UINT32_MAX; }
 static void dialect(struct frame *f) { f->dialect = DIALECT_NUM; }
 static void verdict(struct frame *f) { f->verdict = REASON_NUM; }
@@ -339,8 +349,8 @@ static void test_descriptors(void)
 	OK(told(extreme) == 2, "nor how far off it lies");
 	ring_put(&pos[1]);
 	end();
-	OK(told(harmless) == 2 && burst[1]->buf == buffer(1) &&
-	   burst[1]->room == ring.stride, "what is not believed may say anything");
+	OK(told(harmless) == 2 && burst[1]->buf == ring.pool + place_of(1) &&
+	   burst[1]->room == place_room(), "what is not believed may say anything");
 	shared(1)->off = 1;
 	OK(burst[1]->off != 1, "nor matters what is said later");
 	end();
@@ -390,14 +400,124 @@ static void test_states(void)
 	end();
 }
 
-/* A neighbour's number of a buffer that is not there */
-static void test_slot(void)
+/* --- buffers -------------------------------------------------------------- */
+
+static void place_lies(const char *what, uint64_t begin_at, uint64_t room, int expect)
 {
 	begin(1);
 	publish(1, 1);
-	shared(0)->slot = UINT16_MAX;
-	OK(ring_take(&pos[1], burst, 1) == 1 && burst[0]->buf == buffer(ENTRIES - 1),
-	   "stays in the ring");
+	ring.places[0] = begin_at | room << 32;
+	OK(ring_take(&pos[1], burst, 1) == expect, "a place in the pool: %s", what);
+	end();
+}
+
+static void test_places(void)
+{
+	uint64_t size;
+
+	begin(1);
+	size = (uint64_t)ring.entries * ring.stride;
+	end();
+	place_lies("its last bytes", size - 256, 256, 1);
+	place_lies("a byte less than the packet needs", 0, FRAME_HEADROOM + 7, -EPROTO);
+	place_lies("one byte beyond the end", size - 255, 256, -EPROTO);
+	place_lies("far beyond the end", UINT32_MAX, 256, -EPROTO);
+	place_lies("a wrap", 256, UINT32_MAX, -EPROTO);
+}
+
+/* How long the buffers are that the head cuts, and where */
+static void test_cut(void)
+{
+	static const uint8_t bytes[ROOM];
+
+	begin(1);
+	OK(ring_reserve(&pos[0], burst, 3) == 3 && !burst[0]->room, "a frame comes without a buffer");
+	OK(frame_room(burst[0], 1) && burst[0]->room == cut_for(1) && burst[0]->buf == ring.pool,
+	   "one as long as asked for is cut, in lines");
+	OK(frame_room(burst[1], 65) && burst[1]->room == cut_for(65) &&
+	   burst[1]->buf == ring.pool + cut_for(1), "an odd number of them, close behind it");
+	OK(frame_room(burst[2], ring.stride) && burst[2]->room == ring.stride, "or as long as may be");
+	OK(!frame_room(burst[1], ring.stride + 1), "and no longer");
+	OK(frame_set(burst[0], bytes, 300) && burst[0]->spare && burst[0]->buf == spare(0),
+	   "the head's frame may outgrow its own");
+	ring_publish(&pos[0], 2);
+	OK(ring_reserve(&pos[0], burst, 1) == 1 && frame_set(burst[0], bytes, 1) &&
+	   burst[0]->buf == ring.pool + cut_for(1) + cut_for(65), "what was cut and not published is cut again");
+	ring_publish(&pos[0], 0);
+	OK(ring_take(&pos[1], burst, 2) == 2 && burst[0]->buf == spare(0) && burst[0]->len == 300 &&
+	   burst[1]->buf == ring.pool + cut_for(1), "the next stage finds both");
+	end();
+}
+
+/* A packet that outgrows its buffer */
+static void test_spare(void)
+{
+	uint8_t *was;
+
+	begin(2);
+	publish(3, 1);
+	if (ring_take(&pos[1], burst, 3) != 3)
+		abort();
+	was = frame_data(burst[1]);
+	OK(frame_grow(burst[1], 1000) && burst[1]->buf == spare(1) && frame_data(burst[1]) != was &&
+	   number(burst[1]) == 2, "moves to its entry's spare one");
+	OK(frame_grow(burst[1], 1200) && burst[1]->buf == spare(1), "has all the room there is");
+	OK(!frame_grow(burst[1], ring.stride), "and no more");
+	ring_put(&pos[1]);
+	OK(ring_take(&pos[2], burst, 3) == 3 && burst[1]->buf == spare(1) && number(burst[1]) == 2 &&
+	   number(burst[0]) == 1 && number(burst[2]) == 3, "where the next stage finds it");
+	ring_put(&pos[2]);
+	for (unsigned i = 3; i < 2 * ENTRIES; i++) {
+		publish(1, i + 1);
+		pass(1, 1);
+		pass(2, 1);
+	}
+	publish(1, 77);
+	OK(ring_take(&pos[1], burst, 1) == 1 && !burst[0]->spare && number(burst[0]) == 77,
+	   "an entry begins in the pool again");
+	end();
+}
+
+/* Buffers of many lengths, from the front again and again: none is cut from what is in use */
+static void test_pool(void)
+{
+	static uint8_t bytes[ROOM];
+	static struct { uint32_t at, room; } used[ENTRIES];
+	uint64_t in = 0, out = 0;
+	bool apart = true, right = true;
+	uint32_t rand = 1, wraps = 0, last = 0;
+
+	begin(1);
+	while (in < 50 * ENTRIES) {
+		uint32_t len = 1 + (rand = rand * 1664525u + 1013904223u) / 3u % (ring.stride - 400);
+		int n = ring_reserve(&pos[0], burst, 1);
+
+		if (n == 1 && rand >> 30) {
+			memset(bytes, (int)in, len);
+			if (!frame_set(burst[0], bytes, len))
+				abort();
+			used[in % ENTRIES].at = (uint32_t)(burst[0]->buf - ring.pool);
+			used[in % ENTRIES].room = burst[0]->room;
+			for (uint64_t i = out; i < in; i++)
+				apart &= used[i % ENTRIES].at >= used[in % ENTRIES].at + burst[0]->room ||
+					 used[in % ENTRIES].at >=
+					 used[i % ENTRIES].at + used[i % ENTRIES].room;
+			wraps += used[in % ENTRIES].at < last;
+			last = used[in % ENTRIES].at;
+			ring_publish(&pos[0], 1);
+			in++;
+			continue;
+		}
+		right &= n >= 0 && (n || in > out);
+		ring_publish(&pos[0], 0);
+		if (ring_take(&pos[1], burst, 1) == 1) {
+			right &= frame_data(burst[0])[burst[0]->len - 1] == (uint8_t)out;
+			ring_put(&pos[1]);
+			out++;
+		}
+	}
+	OK(apart && right, "buffers in use lie apart, and keep their bytes");
+	OK(wraps > 10, "from the front again, %u times", wraps);
 	end();
 }
 
@@ -448,7 +568,8 @@ static void test_guard(void)
 		abort();
 	OK(caught(burst[0], 64) && caught(burst[0], -1) && !caught(burst[0], 63) &&
 	   !caught(burst[0], 0), "a filled frame: its packet may be touched, nothing else");
-	OK(!caught(burst[1], 0), "an empty one is free to be filled");
+	OK(frame_room(burst[1], 9) && !caught(burst[1], 0) && !caught(burst[1], 8),
+	   "one with room is free to be filled");
 	ring_publish(&pos[0], 1);
 	if (ring_take(&pos[1], burst, 1) != 1)
 		abort();
@@ -476,7 +597,10 @@ int main(void)
 	test_descriptors();
 	test_recover();
 	test_states();
-	test_slot();
+	test_places();
+	test_cut();
+	test_spare();
+	test_pool();
 	test_join();
 	return tap_done();
 }

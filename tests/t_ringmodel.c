@@ -103,7 +103,7 @@ static void start(struct state *x)
 		x->proc[j].pc = j > conf->last ? ABSENT : TOP;
 		x->proc[j].last = j == conf->last;
 	}
-	x->proc[0].window = conf->entries;
+	x->proc[0].area = WARM;
 }
 
 /* A way to the violation, for people */
@@ -200,9 +200,9 @@ static const struct conf right[] = {
 	{ "two join, one death, weak", 2, 0, 2, 1, 3, 1, 2, 0, 0, 0, 1, 1, RIGHT },
 	{ "one dies and is cleared, one joins, weak", 2, 2, 2, 1, 4, 1, 1, 0, 1, 0, 1, 1, RIGHT },
 	{ "one dies and is cleared, one sleeps, weak", 2, 2, 2, 1, 2, 1, 0, 0, 1, 0, 1, 0, RIGHT },
-	{ "the window changes, one death, weak", 2, 2, 4, 1, 6, 1, 0, 0, 0, 2, 1, 1, RIGHT },
-	{ "a small window changes, two deaths, weak", 2, 2, 2, 1, 5, 2, 0, 0, 0, 3, 1, 1, RIGHT },
-	{ "the window changes, one sleeps, weak", 1, 1, 2, 1, 4, 0, 0, 0, 0, 2, 1, 0, RIGHT },
+	{ "the area changes, one death, weak", 2, 2, 4, 1, 6, 1, 0, 0, 0, 2, 1, 1, RIGHT },
+	{ "the area changes in a small ring, two deaths, weak", 2, 2, 2, 1, 5, 2, 0, 0, 0, 3, 1, 1, RIGHT },
+	{ "the area changes, one sleeps, weak", 1, 1, 2, 1, 4, 0, 0, 0, 0, 2, 1, 0, RIGHT },
 };
 
 /* With SOAK=1: millions of states each */
@@ -214,7 +214,7 @@ static const struct conf deep[] = {
 	{ "three stages, three deaths, weak", 3, 3, 4, 2, 6, 3, 0, 0, 0, 0, 1, 1, RIGHT },
 	{ "one joins, two deaths, weak", 2, 1, 4, 2, 6, 2, 1, 0, 0, 0, 1, 1, RIGHT },
 	{ "two die and are cleared, two join, weak", 3, 3, 2, 1, 4, 2, 2, 0, 1, 0, 1, 1, RIGHT },
-	{ "the window changes, one is cleared, weak", 2, 2, 4, 2, 6, 2, 1, 0, 1, 2, 1, 1, RIGHT },
+	{ "the area changes, one is cleared, weak", 2, 2, 4, 2, 6, 2, 1, 0, 1, 2, 1, 1, RIGHT },
 };
 
 static const struct conf wrong[] = {
@@ -234,9 +234,10 @@ static const struct conf wrong[] = {
 	{ "a stage joins, and nobody rings", 2, 1, 2, 1, 3, 0, 1, 0, 0, 0, 0, 0, QUIET },
 	{ "seats are cleared, and nobody rings", 2, 2, 2, 1, 3, 1, 0, 0, 1, 0, 0, 0, QUIET },
 	{ "a last that shrank is a lie", 2, 2, 2, 1, 4, 1, 0, 0, 1, 0, 0, 1, SHRUNK_LIES },
-	{ "the window changes in use", 2, 2, 2, 1, 5, 0, 0, 0, 0, 3, 0, 1, BUSY_CHOICE },
-	{ "the window is no bound", 2, 2, 2, 1, 4, 0, 0, 0, 0, 1, 0, 1, NO_WINDOW },
-	{ "a stage takes buffer i for entry i's", 2, 2, 2, 1, 4, 0, 0, 0, 0, 1, 0, 1, NO_SLOT },
+	{ "the area changes in use", 2, 2, 4, 1, 6, 0, 0, 0, 0, 3, 0, 1, BUSY_CHOICE },
+	{ "the first buffer in use is no bound", 2, 2, 4, 1, 6, 0, 0, 0, 0, 0, 0, 1, NO_TAIL },
+	{ "a stage takes unit i for entry i's buffer", 2, 2, 4, 1, 6, 0, 0, 0, 0, 0, 0, 1, NO_PLACE },
+	{ "a place is stored behind done", 2, 2, 2, 1, 3, 0, 0, 0, 0, 0, 0, 1, LATE_PLACE },
 };
 
 static void all_right(const struct conf *c, size_t n)

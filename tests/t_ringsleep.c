@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * t_ringsleep.c - The ring: who rings whom, stages that take turns, and the window
+ * t_ringsleep.c - The ring: who rings whom, stages that take turns, and how much of the pool is used
  */
 #include <errno.h>
 #include <limits.h>
@@ -137,30 +137,29 @@ static void test_turns(void)
 	end();
 }
 
-/* --- the window ----------------------------------------------------------- */
+/* --- the area ------------------------------------------------------------- */
 
-/* Whose buffers are in flight: a bit a slot */
-static bool in_use[4096];
-
-/*
- * Fill the ring with packets of @len bytes: how many went in; @top: the highest buffer used,
- * UINT_MAX if one was used that still was in flight
- */
-static unsigned fill(uint32_t len, unsigned *top)
+/* Up to @most packets of @len bytes: how many went in; @top: the end of the part of the pool
+ * they lie in */
+static unsigned some(unsigned most, uint32_t len, uint32_t *top)
 {
 	static const uint8_t bytes[9000];
 	unsigned n = 0;
 
 	*top = 0;
-	while (ring_reserve(&pos[0], burst, 1) == 1) {
+	while (n < most && ring_reserve(&pos[0], burst, 1) == 1) {
 		if (!frame_set(burst[0], bytes, len))
 			abort();
-		*top = MAX(*top, in_use[burst[0]->slot] ? UINT_MAX : (unsigned)burst[0]->slot);
-		in_use[burst[0]->slot] = true;
+		*top = MAX(*top, (uint32_t)(burst[0]->buf - ring.pool) + burst[0]->room);
 		ring_publish(&pos[0], 1);
 		n++;
 	}
 	return n;
+}
+
+static unsigned fill(uint32_t len, uint32_t *top)
+{
+	return some(UINT_MAX, len, top);
 }
 
 /* Up to @most of them are done with */
@@ -170,59 +169,81 @@ static unsigned drain(unsigned most)
 	int n;
 
 	while (done < most && (n = ring_take(&pos[1], burst, (int)MIN(most - done, FRAME_BURST))) > 0) {
-		for (int i = 0; i < n; i++)
-			in_use[burst[i]->slot] = false;
 		ring_put(&pos[1]);
 		done += (unsigned)n;
 	}
 	return done;
 }
 
-static void test_window(void)
+/* So often that the head knows how long packets are */
+static void get_used_to(uint32_t len)
 {
-	static const struct { uint32_t len, window; } t[] = {
-		{ 1400, 256 }, { 600, 512 }, { 64, 1024 }, { 1400, 256 }, { 8400, 1024 },
+	uint32_t top;
+
+	for (int turn = 0; turn < 10; turn++) {
+		fill(len, &top);
+		drain(UINT_MAX);
+	}
+}
+
+/* How much of the pool @n packets of @len bytes take */
+static uint32_t taken_by(unsigned n, uint32_t len)
+{
+	return n * cut_for(FRAME_HEADROOM + len);
+}
+
+static void test_area(void)
+{
+	static const struct { uint32_t len; bool bounded; } t[] = {
+		{ 1400, true }, { 600, true }, { 1400, true }, { 8400, false }, { 1400, true },
 	};
-	unsigned top, n;
+	unsigned n;
+	uint32_t top;
 
 	begin_with(1024, 9216, 1);
-	OK(fill(1400, &top) == 1024 && top == 1023, "first it is the whole ring");
+	OK(fill(64, &top) == 1024 && top == taken_by(1024, 64), "short packets lie close together");
 	drain(UINT_MAX);
-	OK(fill(1400, &top) == 1024, "also later, where stages may work at once");
+	OK(fill(1400, &top) == 1024 && top == taken_by(1024, 1400),
+	   "where stages may work at once the area grows as it has to");
 	drain(UINT_MAX);
 	bind_seat(0, 1);
 	bind_seat(1, 1);
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
-		n = fill(t[i].len, &top);
-		OK(drain(n / 2) == n / 2 && fill(t[i].len, &top) == n / 2 && top < n,
-		   "it is kept while the ring is in use, and no buffer used twice");
-		OK(drain(UINT_MAX) == n && ring_idle(&ring), "all of it is taken");
-		OK(fill(t[i].len, &top) == t[i].window && top == t[i].window - 1,
-		   "packets of %u bytes: %u in flight, in as many buffers", t[i].len, t[i].window);
-		drain(UINT_MAX);
+		uint32_t len = t[i].len;
+
+		get_used_to(len);
+		n = fill(len, &top);
+		if (t[i].bounded)
+			OK(top <= RING_WARM && top > RING_WARM - ring.stride &&
+			   n >= RING_WARM_MIN && taken_by(n, len) <= RING_WARM,
+			   "packets of %u bytes: %u in flight, which stay in the cache", len, n);
+		else
+			OK(n == 1024, "packets of %u bytes: too few would", len);
+		OK(drain(n / 2) == n / 2 && fill(len, &top) <= n / 2 && drain(UINT_MAX) >= n - n / 2 &&
+		   ring_idle(&ring), "it is kept while the ring is in use");
 	}
-	fill(1400, &top);
-	drain(UINT_MAX);
-	fill(1400, &top);
+	get_used_to(64);
+	OK(fill(64, &top) == 1024 && top == taken_by(1024, 64), "short ones are bounded by entries");
 	ring.shm->cursor[1].done -= 600;
-	OK(ring_reserve(&pos[0], burst, 1) == -EPROTO, "a cursor that went back beyond it lies");
+	OK(ring_reserve(&pos[0], burst, 1) == -EPROTO, "a cursor that went back beyond them lies");
 	end();
 }
 
-/* A stage came back on another processor: turns are over, the window is as it was */
-static void test_window_left(void)
+/* A stage came back on another processor: turns are over, and with them the bound */
+static void test_area_left(void)
 {
-	unsigned top;
+	uint32_t top;
+	unsigned n;
 
 	begin_with(4096, ROOM, 1);
 	bind_seat(0, 1);
 	bind_seat(1, 1);
-	fill(1400, &top);
-	drain(UINT_MAX);
-	OK(fill(1400, &top) == 256, "a sixteenth of the ring is in use, by choice");
+	get_used_to(1400);
+	n = fill(1400, &top);
+	OK(n < 512 && top <= RING_WARM, "less than an eighth of the ring is in use, by choice");
 	bind_seat(1, 2);
 	OK(ring_doze(&pos[0], false), "the head sleeps over it");
-	drain(255);
+	drain(n - 1);
 	ring_wake(&pos[1]);
 	OK(!rings(0), "until the ring is empty");
 	drain(1);
@@ -233,12 +254,34 @@ static void test_window_left(void)
 	end();
 }
 
+/* Long packets fill the area while few entries are in use: no reason to be awake */
+static void test_bytes_short(void)
+{
+	uint32_t top;
+	unsigned n;
+
+	begin_with(1024, 9216, 1);
+	some(40, 8400, &top);
+	drain(20);
+	n = 20 + fill(8400, &top);
+	OK(n < 1024 / 8 && top <= RING_WARM && ring_doze(&pos[0], false),
+	   "the head sleeps when there are no bytes: %u packets", n);
+	drain(n - 1);
+	ring_wake(&pos[1]);
+	OK(!rings(0), "though few entries are in use");
+	drain(1);
+	ring_wake(&pos[1]);
+	OK(rings(0), "until there are");
+	end();
+}
+
 int main(void)
 {
 	test_stage_bells();
 	test_head_bell();
 	test_turns();
-	test_window();
-	test_window_left();
+	test_area();
+	test_area_left();
+	test_bytes_short();
 	return tap_done();
 }

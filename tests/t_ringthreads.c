@@ -2,9 +2,9 @@
 /*
  * t_ringthreads.c - A head and four stages as threads over one ring, for ThreadSanitizer
  *
- * Numbered packets go through; each stage in the middle marks the bytes, drops some by rule
- * and now and then dies with a burst in its hand: it forgets its place, sits down again and
- * recovers.  All sleep on their doorbells.  ThreadSanitizer knows nothing of cursors: that
+ * Numbered packets of many lengths go through; each stage in the middle marks the bytes, makes
+ * some longer, drops some by rule and now and then dies with a burst in its hand: it forgets its
+ * place, sits down again and recovers.  All sleep on their doorbells.  ThreadSanitizer knows nothing of cursors: that
  * frames pass from hand to hand without a race is shown by the cursors' acquire and release
  * alone.  It does not understand fences either, but none is needed for that: threads don't
  * die halfway through a store, and asleep is atomic.  What the fences are for is proved by
@@ -33,12 +33,13 @@ struct bytes {
  * struct worker - One thread
  * @lost:	Packets dropped by its own restarts
  * @died:	How often
+ * @grown:	Packets that were moved to their spare buffer, or lay there
  */
 struct worker {
 	pthread_t thread;
 	struct ring_pos pos;
 	unsigned k;
-	uint64_t rand, lost, died, wrong;
+	uint64_t rand, lost, died, wrong, grown;
 };
 
 static struct ring ring;
@@ -71,13 +72,17 @@ static void moved(struct worker *w)
 		poll(NULL, 0, 1);
 }
 
-static void fill(struct frame *f, uint64_t no)
+/* false: there is no room for it now */
+static bool fill(struct worker *w, struct frame *f, uint64_t no)
 {
+	uint8_t bytes[ROOM - FRAME_HEADROOM] = { 0 };
 	struct bytes b = { .no = no, .mark[0] = 1 };
 
-	if (!frame_set(f, &b, sizeof(b)))
-		abort();
+	memcpy(bytes, &b, sizeof(b));
+	if (!frame_set(f, bytes, sizeof(b) + chance(w) % (sizeof(bytes) - sizeof(b))))
+		return false;
 	f->seq = no;
+	return true;
 }
 
 static void *head(void *arg)
@@ -94,8 +99,13 @@ static void *head(void *arg)
 		if (!n)
 			nap(w, false);
 		n = (int)MIN((uint64_t)n, PACKETS - no);
-		for (int i = 0; i < n; i++)
-			fill(f[i], no++);
+		for (int i = 0; i < n; i++, no++)
+			if (!fill(w, f[i], no)) {
+				if (!i)
+					abort();
+				n = i;
+				break;
+			}
 		ring_publish(&w->pos, n);
 		moved(w);
 	}
@@ -112,7 +122,7 @@ static void work(struct worker *w, struct frame *f, uint64_t no)
 	if (f->verdict)
 		return;
 	memcpy(&b, frame_data(f), sizeof(b));
-	w->wrong += b.no != no || f->seq != no || f->len != sizeof(b);
+	w->wrong += b.no != no || f->seq != no || f->len < sizeof(b);
 	for (unsigned k = 0; k <= STAGES; k++)
 		w->wrong += b.mark[k] != (k < w->k);
 	if (w->k == 2 && no % RULED == 0) {
@@ -122,6 +132,8 @@ static void work(struct worker *w, struct frame *f, uint64_t no)
 	frame_touch(f);
 	b.mark[w->k]++;
 	memcpy(frame_data(f), &b, sizeof(b));
+	if (chance(w) % 16 == 0 && frame_grow(f, (ROOM - FRAME_HEADROOM) / 2))
+		w->grown += f->spare;
 }
 
 static void count(struct frame *f)
@@ -173,7 +185,7 @@ static void *stage(void *arg)
 
 static void test_packets(void)
 {
-	uint64_t lost = 0, died = 0, wrong = 0;
+	uint64_t lost = 0, died = 0, wrong = 0, grown = 0;
 	bool recounted;
 
 	if (ring_create(&ring, 256, ROOM))
@@ -194,6 +206,7 @@ static void test_packets(void)
 		wrong += worker[k].wrong;
 		lost += worker[k].lost;
 		died += worker[k].died;
+		grown += worker[k].grown;
 	}
 	recounted = sent + ruled + dead == PACKETS;
 	printf("# sent %lu, by rule %lu, by %lu restarts %lu\n", (unsigned long)sent,
@@ -201,7 +214,7 @@ static void test_packets(void)
 	OK(!wrong, "each stage saw every packet in order and marked it once");
 	OK(recounted, "every packet was sent or dropped");
 	OK(dead == lost && dead <= died * FRAME_BURST, "a restart drops a burst at most");
-	OK(died > 0 && ruled > 0, "there were restarts and drops by rule");
+	OK(died > 0 && ruled > 0 && grown > 0, "there were restarts, drops by rule, and packets that grew");
 	OK(ring_idle(&ring), "the ring is empty");
 	ring_close(&ring);
 }
