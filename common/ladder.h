@@ -5,7 +5,7 @@
  * A binary search that begins near its end: the span of the numbers is cut into four times
  * as many equal parts as there are numbers, and for each part it is known where it begins.
  * Numbers that are spread evenly are found in a step or two, all others in the steps of
- * a plain binary search.
+ * a plain binary search.  A few are counted: they lie in one line of the cache.
  */
 #ifndef GW_LADDER_H
 #define GW_LADDER_H
@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #include "wire.h"
+
+#define LADDER_FEW	8u
 
 /**
  * struct ladder
@@ -48,7 +50,12 @@ static inline size_t ladder_find(const struct ladder *l, uint64_t v)
 	uint64_t part;
 	size_t n;
 
-	if (!l->n || v < l->base)
+	if (l->n <= LADDER_FEW) {
+		for (size_t i = n = 0; i < l->n; i++)
+			n += l->rung[i] <= v;
+		return n;
+	}
+	if (v < l->base)
 		return 0;
 	part = MIN((v - l->base) >> l->shift, l->last);
 	p = l->rung + l->first[part];

@@ -149,6 +149,14 @@ static enum reason parse_ipv6(struct packet *p, const uint8_t *data, size_t len)
 	return REASON_NONE;
 }
 
+static void parse_ports(struct packet *p, const uint8_t *h, uint32_t left)
+{
+	if (left < 4)
+		return;
+	p->port[0] = be16(h);
+	p->port[1] = be16(h + 2);
+}
+
 static void parse_l4(struct packet *p, const uint8_t *data)
 {
 	const uint8_t *h = data + p->l4;
@@ -156,11 +164,13 @@ static void parse_l4(struct packet *p, const uint8_t *data)
 
 	switch (p->proto) {
 	case IPPROTO_TCP:
+		parse_ports(p, h, left);
 		hlen = left >= 20 ? 4 * (uint32_t)(h[12] >> 4) : 0;
 		if (hlen < 20 || hlen > left)
 			return;
 		break;
 	case IPPROTO_UDP:
+		parse_ports(p, h, left);
 		hlen = 8;
 		if (left < hlen)
 			return;
@@ -175,7 +185,7 @@ static void parse_l4(struct packet *p, const uint8_t *data)
 			if (udp_len < left)
 				p->flags |= PKT_SURPLUS;
 		}
-		if (be16(h + 2) == GENEVE_PORT)
+		if (p->port[1] == GENEVE_PORT)
 			p->flags |= PKT_GENEVE;
 		break;
 	case IPPROTO_ICMP:
@@ -206,7 +216,7 @@ static inline enum reason parse_ip(struct packet *p, const uint8_t *data, size_t
 	version = data[l3] >> 4;
 	if ((version != 4 && version != 6) || (below && below != version))
 		return REASON_IP_VERSION;
-	*p = (struct packet){ .l3 = l3, .version = version };
+	*p = (struct packet){ .l3 = (uint16_t)l3, .version = version };
 	r = version == 4 ? parse_ipv4(p, data, len) : parse_ipv6(p, data, len);
 	if (r)
 		return r;
@@ -268,8 +278,8 @@ void packet_describe(const struct packet *p, const uint8_t *data, char *out, siz
 	inet_ntop(af, packet_src(p, data), src, sizeof(src));
 	inet_ntop(af, packet_dst(p, data), dst, sizeof(dst));
 	if (p->flags & PKT_L4 && (p->proto == IPPROTO_TCP || p->proto == IPPROTO_UDP)) {
-		snprintf(sp, sizeof(sp), ":%u", be16(data + p->l4));
-		snprintf(dp, sizeof(dp), ":%u", be16(data + p->l4 + 2));
+		snprintf(sp, sizeof(sp), ":%u", p->port[0]);
+		snprintf(dp, sizeof(dp), ":%u", p->port[1]);
 	} else if (p->flags & PKT_L4) {
 		snprintf(more, sizeof(more), " type %u code %u", data[p->l4], data[p->l4 + 1]);
 	}

@@ -40,7 +40,8 @@ enum packet_flags {
 
 /**
  * struct packet - Offsets from the first byte of the packet (frame_data())
- * @l3:		IP header (behind a link-layer header, if any)
+ * @port:	Source and destination port of TCP and UDP, host byte order, also of a header that
+ *		is cut behind them; else zero
  * @l4:		Transport header or, without PKT_L4, where it would be
  * @payload:	What follows the TCP or UDP header or the 8 bytes of ICMP; equal
  *		to @end when there is none.  Without PKT_L4: @l4
@@ -49,20 +50,21 @@ enum packet_flags {
  * @flags:	enum packet_flags
  * @frag_off:	Fragment offset in bytes
  * @frag_id:	IPv4 identification or IPv6 fragment identification
+ * @l3:		IP header (behind a link-layer header, if any)
  * @version:	4 or 6
  * @proto:	IP protocol of the transport header, behind extension headers
  */
 struct packet {
-	uint32_t l3;
+	uint16_t port[2];
 	uint32_t l4;
 	uint32_t payload;
 	uint32_t end;
 	uint32_t frag_id;
 	uint16_t flags;
 	uint16_t frag_off;
+	uint16_t l3;
 	uint8_t version;
 	uint8_t proto;
-	uint8_t pad[2];
 };
 
 /**

@@ -316,6 +316,7 @@ struct matcher {
 	uint8_t *scratch;
 	uint8_t *turned;
 	uint32_t next_key;
+	bool met;
 };
 
 /**

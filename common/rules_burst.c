@@ -151,6 +151,7 @@ static void run_candidates(struct job *j)
 		bool again = rule->kept >= 0 && recalled >> rule->kept & 1;
 		int found = again ? 1 : rule_matches(j->m, rule, &j->s, c.certain);
 
+		j->m->met = true;
 		if (found < 0) {
 			failed(j, REASON_ON_ERROR, c.rule);
 			if (j->f->verdict || r->kind == RULES_FILTER)
@@ -330,13 +331,25 @@ static void run_packet(struct job *j, struct frame *f)
 		run_fragment(j);
 }
 
+/*
+ * Are bytes of these packets looked at?  Where no rule asks for more than what gwdecap left in
+ * the descriptor, only those of packets that a rule may match; there are some if there were.
+ */
+static bool looks_at_bytes(const struct matcher *m, const struct frame *f)
+{
+	return m->met || m->rules->has_flow || index_reads(m->rules->index) ||
+	       !(f->pkt.flags & PKT_PARSED);
+}
+
 void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_sink *sink)
 {
 	struct job j = { .m = m, .sink = sink };
 
 	if (!m->rules->n && m->rules->def == RULE_PASS)
 		return;
-	frame_fetch(f, n);
+	if (looks_at_bytes(m, f[0]))
+		frame_fetch(f, n);
+	m->met = false;
 	for (int i = 0; i < n; i++)
 		if (!f[i]->verdict)
 			run_packet(&j, f[i]);

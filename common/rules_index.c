@@ -20,6 +20,7 @@
  * Being unsure always means "any", so the index never loses a match; the program itself has
  * the last word where nothing is certain.
  */
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -72,8 +73,13 @@ struct class {
 	struct shelf shelf[FIELDS];
 };
 
+/**
+ * struct rules_index
+ * @reads:	Some field that is asked for is read from the packet's bytes
+ */
 struct rules_index {
 	struct class class[CLASSES];
+	bool reads;
 };
 
 /* A span of a field that a way asks for, and how many ask for just that */
@@ -99,6 +105,7 @@ struct entries {
  * struct filing - One class at work
  * @ways, @rule:	All ways of all rules, and whose they are
  * @ask:	What they ask for, sorted, each once
+ * @reads:	An address is among it
  * @pile:	What goes to each shelf; [FIELDS]: to "any"
  */
 struct filing {
@@ -109,6 +116,7 @@ struct filing {
 	size_t n, way_room, rule_room;
 	struct ask *ask;
 	size_t nasks;
+	bool reads;
 	struct entries pile[FIELDS + 1];
 };
 
@@ -179,6 +187,7 @@ static void count_asks(struct filing *f)
 		for (unsigned k = 0; k < FIELDS; k++) {
 			if (!asks_for(&f->way[i], k))
 				continue;
+			f->reads |= k > FIELD_DPORT && k < FIELD_PROTO;
 			ask = rules_grow(ask, n, &room, sizeof(*ask));
 			ask[n++] = (struct ask){ k, f->way[i].field[k], 1 };
 		}
@@ -376,7 +385,8 @@ static void fill_any(struct class *c, struct entries *pile)
 	c->nany = n;
 }
 
-static void build_class(struct class *c, const struct rules *r, unsigned class)
+/* Return: does it look at addresses? */
+static bool build_class(struct class *c, const struct rules *r, unsigned class)
 {
 	struct filing f = { .rules = r, .class = { class < 4 ? 4 : 6, (enum l4_class)(class % 4) } };
 
@@ -401,6 +411,7 @@ static void build_class(struct class *c, const struct rules *r, unsigned class)
 	free(f.way);
 	free(f.rule);
 	free(f.ask);
+	return f.reads;
 }
 
 struct rules_index *index_build(const struct rules *r)
@@ -408,8 +419,13 @@ struct rules_index *index_build(const struct rules *r)
 	struct rules_index *ix = rules_alloc(sizeof(*ix));
 
 	for (unsigned i = 0; i < CLASSES; i++)
-		build_class(&ix->class[i], r, i);
+		ix->reads |= build_class(&ix->class[i], r, i);
 	return ix;
+}
+
+bool index_reads(const struct rules_index *ix)
+{
+	return ix->reads;
 }
 
 void index_free(struct rules_index *ix)
@@ -430,15 +446,18 @@ void index_free(struct rules_index *ix)
 	free(ix);
 }
 
-/* Of ports the bytes that a filter program would read, also of a header that is cut */
+/* Of ports what a filter program would read, also of a header that is cut */
 static bool read_field(enum field field, uint8_t off, const struct sight *s, uint32_t *v)
 {
 	const struct packet *p = &s->f->pkt;
 
 	if (field <= FIELD_DPORT) {
-		if (p->end - p->l4 < off + 2u)
+		uint32_t left = p->end - p->l4;
+
+		if (unlikely(left < off + 2u))
 			return false;
-		*v = be16(s->data + p->l4 + off);
+		*v = likely(left >= 4 && (p->proto == IPPROTO_UDP || p->proto == IPPROTO_TCP)) ?
+			s->port[field] : be16(s->data + p->l4 + off);
 	} else if (field < FIELD_PROTO) {
 		*v = be32(s->data + p->l3 + off);
 	} else {
@@ -466,7 +485,8 @@ void index_start(const struct rules_index *ix, const struct sight *s, struct ind
 		if (!read_field(shelf->field, shelf->off, s, &v))
 			continue;
 		slot = &shelf->slot[ladder_find(&shelf->ladder, v)];
-		index_add(w, shelf->list + slot->at, slot->n);
+		if (slot->n)
+			index_add(w, shelf->list + slot->at, slot->n);
 	}
 }
 

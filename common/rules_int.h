@@ -78,6 +78,7 @@ void rule_print(const struct rule *rule, bool with_name, FILE *out);
 
 /**
  * struct sight - What rules see of one packet
+ * @port:	As the frame's, or turned
  * @ip, @len, @wirelen:	From the IP header on, IPv6 extension headers cut out: what filter
  *		programs run on; NULL: not made yet
  */
@@ -87,6 +88,7 @@ struct sight {
 	const uint8_t *ip;
 	uint32_t len;
 	uint32_t wirelen;
+	uint16_t port[2];
 };
 
 /* ---- rules_explore.c: what a filter program can find ---- */
@@ -180,6 +182,9 @@ struct index_walk {
 	const struct listed *p[FIELDS + 2], *end[FIELDS + 2];
 };
 
+/* Does a walk look at bytes of packets that are parsed? */
+bool index_reads(const struct rules_index *ix) __attribute__((pure));
+
 void index_start(const struct rules_index *ix, const struct sight *s, struct index_walk *w);
 
 static inline void index_add(struct index_walk *w, const struct listed *list, size_t n)
@@ -198,7 +203,8 @@ bool index_next(struct index_walk *w, struct candidate *c);
 
 static inline void sight_init(struct sight *s, struct frame *f)
 {
-	*s = (struct sight){ .f = f, .data = frame_data(f) };
+	*s = (struct sight){ .f = f, .data = frame_data(f),
+			     .port = { f->pkt.port[0], f->pkt.port[1] } };
 }
 
 /* The same packet the other way round, addresses and ports swapped; false: it has no ports */

@@ -56,7 +56,7 @@ bool sight_turn(struct matcher *m, const struct sight *s, struct sight *turned)
 	memcpy(data + dst, s->data + src, n);
 	memcpy(data + p->l4, s->data + p->l4 + 2, 2);
 	memcpy(data + p->l4 + 2, s->data + p->l4, 2);
-	*turned = (struct sight){ .f = s->f, .data = data };
+	*turned = (struct sight){ .f = s->f, .data = data, .port = { p->port[1], p->port[0] } };
 	return true;
 }
 

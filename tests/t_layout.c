@@ -121,10 +121,10 @@ static void structs(void)
 		     FIELD(frame, encap_linktype), FIELD(frame, encap_len), FIELD(frame, frag_mtu),
 		     FIELD(frame, opt_len), FIELD(frame, both_seq), FIELD(frame, both_ack),
 		     FIELD(frame, dialect), FIELD(frame, spare), FIELD(frame, pad));
-	CHECK_STRUCT(packet, FIELD(packet, l3), FIELD(packet, l4), FIELD(packet, payload),
+	CHECK_STRUCT(packet, FIELD(packet, port), FIELD(packet, l4), FIELD(packet, payload),
 		     FIELD(packet, end), FIELD(packet, frag_id), FIELD(packet, flags),
-		     FIELD(packet, frag_off), FIELD(packet, version), FIELD(packet, proto),
-		     FIELD(packet, pad));
+		     FIELD(packet, frag_off), FIELD(packet, l3), FIELD(packet, version),
+		     FIELD(packet, proto));
 	CHECK_STRUCT(stats_rule, FIELD(stats_rule, name), FIELD(stats_rule, packets),
 		     FIELD(stats_rule, bytes));
 }
