@@ -25,6 +25,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,10 +41,20 @@
 #define MSG_BYTES	(512u << 10)	/* send a message once it holds so many */
 #define PADDING		(1u << 20)	/* more than a Unix socket and libzmq hold */
 #define PADDING_WAIT_NS	1000000000u
+#define FROM_HEAP	(4 << 20)	/* longer than any message of ours: none is mapped by itself */
+#define KEPT_FREE	(16 << 20)	/* more than is under way at the default high-water mark */
 #define ADDR_MAX	256
 
 static void *mq_ctx;		/* one context a process: each costs threads */
 static unsigned mq_sockets;
+
+/* malloc() would give each message back to the kernel once it is sent or read, to have the
+ * same pages given, cleared and mapped again for the next */
+static void keep_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, FROM_HEAP);
+	mallopt(M_TRIM_THRESHOLD, KEPT_FREE);
+}
 
 /* Threads start with the first socket and keep the capabilities they start with.
  * Who becomes another user sheds them in all threads; who stays sheds them here. */
@@ -51,6 +62,8 @@ static void *mq_socket(int type, const struct stream_conf *conf)
 {
 	void *s;
 
+	if (!mq_ctx)
+		keep_memory();
 	if (!mq_ctx && conf->priv.uid == (uid_t)-1)
 		priv_drop(&conf->priv);
 	if (!mq_ctx && !(mq_ctx = zmq_ctx_new()))
