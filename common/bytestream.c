@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * bytestream.c - Streams over files and pipes: blocks of a megabyte, parsed in place
+ *
+ * A file that can be mapped is one large block: its records are parsed where the kernel has
+ * them.  From there they go to another file without a copy of ours, if they are what would be
+ * written: of a block of output, each run of bytes is wherever it is.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -11,11 +15,13 @@
 
 #include "behind.h"
 #include "log.h"
+#include "mapped.h"
 #include "stream.h"
 
 #define BLOCK	(1u << 20)
 #define LONGEST	(FRAME_DATA_MAX + CAP_OPTIONS_MAX + CAP_PACKET_ROOM + CAP_HEADER_ROOM)
 #define PIPE_CHUNK (128u << 10)	/* buffered for a pipe before it is written to */
+#define RUNS	8192u		/* of a block of a file */
 
 struct bytes_rx {
 	struct rx rx;
@@ -25,8 +31,9 @@ struct bytes_rx {
 	bool aborted;
 	bool failed;
 	bool turned;
-	uint8_t *buf;
+	uint8_t *buf;			/* or what is mapped */
 	size_t size, start, end;
+	struct mapped map;
 	uint64_t received;		/* packets since the last hello */
 	unsigned who;			/* said it: index into rx.upstream */
 	struct cap_reader reader;
@@ -85,6 +92,39 @@ static bool rx_fill(struct bytes_rx *b)
 	else
 		b->end += (size_t)n;
 	return n > 0;
+}
+
+/* Zeros may have been parsed: nobody gets them */
+static int rx_shrunk(struct bytes_rx *b)
+{
+	log_error("%s: got shorter while it was read", spec_name(b->rx.spec, "stdin"));
+	b->failed = b->eof = true;
+	return RX_FAIL;
+}
+
+/* What is mapped is used up.  The file may have grown: the rest is read */
+static bool rx_unmap(struct bytes_rx *b)
+{
+	size_t rest = b->end - b->start;
+	uint8_t *buf = malloc(BLOCK + rest);
+	struct stat st;
+
+	if (!buf || lseek(b->fd, (off_t)b->map.size, SEEK_SET) < 0 || fstat(b->fd, &st)) {
+		log_error("%s: %m", spec_name(b->rx.spec, "stdin"));
+		b->failed = true;
+	} else if ((size_t)st.st_size < b->map.size) {
+		rx_shrunk(b);
+	} else {
+		memcpy(buf, b->buf + b->start, rest);
+		b->buf = buf;
+		b->size = BLOCK + rest;
+		b->start = 0;
+		b->end = rest;
+		b->rx.lasting_len = 0;
+		return true;
+	}
+	free(buf);
+	return false;
 }
 
 /* A record larger than the buffer: grow it, as far as CAP_BLOCK_MAX allows */
@@ -200,13 +240,25 @@ static int rx_parse(struct bytes_rx *b, struct frame **f, int max)
 	return n;
 }
 
+static bool rx_mapped(const struct bytes_rx *b)
+{
+	return b->map.base && b->buf == b->map.base;
+}
+
 static int bytes_recv(struct rx *rx, struct frame **f, int max)
 {
 	struct bytes_rx *b = (struct bytes_rx *)rx;
 	int n;
 
 	for (;;) {
+		if (rx_mapped(b))
+			mapped_ahead(&b->map, b->start);
 		n = b->turned ? 0 : rx_parse(b, f, max);
+		if (rx_mapped(b)) {
+			if (mapped_shrunk())
+				return rx_shrunk(b);
+			b->rx.moving = mapped_due(&b->map, b->start);
+		}
 		if (n)
 			return n;
 		if (b->turned) {
@@ -216,7 +268,7 @@ static int bytes_recv(struct rx *rx, struct frame **f, int max)
 		}
 		if (b->eof)
 			return rx_finish(b);
-		if (!rx_make_room(b))
+		if (rx_mapped(b) ? !rx_unmap(b) : !rx_make_room(b))
 			return RX_FAIL;
 		if (!rx_fill(b) && !b->eof)
 			return RX_AGAIN;
@@ -225,8 +277,16 @@ static int bytes_recv(struct rx *rx, struct frame **f, int max)
 
 static void bytes_release(struct rx *rx, int n)
 {
-	(void)rx;
+	struct bytes_rx *b = (struct bytes_rx *)rx;
+
 	(void)n;
+	if (unlikely(rx->moving)) {
+		size_t gone = mapped_give_back(&b->map, b->start);
+
+		rx->lasting = b->map.base + gone;
+		rx->lasting_len = b->map.size - gone;
+		rx->moving = false;
+	}
 }
 
 static int bytes_rx_poll(struct rx *rx, struct pollfd *fds)
@@ -252,7 +312,9 @@ static void bytes_rx_close(struct rx *rx)
 	struct bytes_rx *b = (struct bytes_rx *)rx;
 
 	close(b->fd);
-	free(b->buf);
+	if (!rx_mapped(b))
+		free(b->buf);
+	mapped_close(&b->map);
 	frame_pool_free(b->frames);
 	free(b);
 }
@@ -265,17 +327,29 @@ static const struct rx_ops bytes_rx_ops = {
 	.close = bytes_rx_close,
 };
 
+/* From where the file stands: somebody may have read a part of it */
+static bool rx_map(struct bytes_rx *b, const struct stat *st)
+{
+	off_t at = lseek(b->fd, 0, SEEK_CUR);
+
+	if (at < 0 || at >= st->st_size || !mapped_open(&b->map, b->fd, st))
+		return false;
+	b->buf = b->map.base;
+	b->start = (size_t)at;
+	b->size = b->end = b->map.size;
+	b->rx.lasting = b->map.base;
+	b->rx.lasting_len = b->map.size;
+	return true;
+}
+
 struct rx *bytes_rx_open(const char *spec, const struct stream_conf *conf)
 {
 	struct bytes_rx *b = calloc(1, sizeof(*b));
 	bool dash = !strcmp(spec, "-");
 	struct stat st;
 
-	(void)conf;
-	if (!b || !(b->buf = malloc(BLOCK)) ||
-	    !(b->frames = frame_pool_new(FRAME_BURST, STREAM_FRAME_ROOM)))
+	if (!b || !(b->frames = frame_pool_new(FRAME_BURST, STREAM_FRAME_ROOM)))
 		die("no memory");
-	b->size = BLOCK;
 	b->fd = dash ? STDIN_FILENO : open(spec, O_RDONLY | O_CLOEXEC);
 	if (b->fd < 0 || fstat(b->fd, &st))
 		die("%s: %m", spec_name(spec, "stdin"));
@@ -286,6 +360,12 @@ struct rx *bytes_rx_open(const char *spec, const struct stream_conf *conf)
 	b->regular = S_ISREG(st.st_mode);
 	if (!b->regular)
 		own_description(b->fd, O_RDONLY, spec_name(spec, "stdin"));
+	if (!b->regular || conf->edits || !rx_map(b, &st)) {
+		b->buf = malloc(BLOCK);
+		b->size = BLOCK;
+	}
+	if (!b->buf)
+		die("no memory");
 	b->rx.ops = &bytes_rx_ops;
 	b->rx.spec = spec;
 	b->rx.kind = b->regular ? "file" : "stream";
@@ -294,6 +374,18 @@ struct rx *bytes_rx_open(const char *spec, const struct stream_conf *conf)
 	cap_reader_init(&b->reader);
 	return &b->rx;
 }
+
+/**
+ * struct block - Of a file's output, being filled or on its way
+ * @buf:	Encoded packets
+ * @run:	What @buf and the input hold, in the order of the file
+ * @upto:	Packets of the stream up to its end, from when it is given away until the next is
+ */
+struct block {
+	uint8_t *buf;
+	struct iovec *run;
+	uint64_t upto;
+};
 
 struct bytes_tx {
 	struct tx tx;
@@ -304,12 +396,16 @@ struct bytes_tx {
 	bool header_written;
 	bool end_written;
 	bool warned;
-	uint8_t *buf;
+	uint8_t *buf;			/* of @block[@filling] */
+	struct iovec *run;		/* likewise */
+	unsigned nruns;
 	size_t size, limit, start, end;
+	size_t listed;			/* bytes of @buf in @run */
+	size_t lent;			/* bytes of the input there */
 	uint64_t flushed;		/* packets known to be written */
 	struct behind behind;		/* files: writes what was given to it, while @buf fills */
-	uint8_t *spare;			/* the other buffer, then */
-	uint64_t given;			/* packets up to there */
+	struct block block[BEHIND_BLOCKS + 1];
+	unsigned filling;
 	uint64_t dev, ino;
 	struct cap_writer w;
 	char name[2 * CAP_NAME_MAX];
@@ -318,8 +414,12 @@ struct bytes_tx {
 /* What the buffer still holds may or may not reach the reader */
 static int tx_give_up(struct bytes_tx *b)
 {
-	uint64_t lost = tx_streamed(&b->tx) - b->flushed;
+	unsigned written = behind_written(&b->behind);
+	uint64_t lost;
 
+	if (written)
+		b->flushed = MAX(b->flushed, b->block[(written - 1) % ARRAY_SIZE(b->block)].upto);
+	lost = tx_streamed(&b->tx) - b->flushed;
 	b->tx.uncertain += lost;
 	b->tx.packets -= lost;
 	return 0;
@@ -349,6 +449,45 @@ static void tx_header(struct bytes_tx *b)
 	b->header_written = true;
 }
 
+static void add_run(struct bytes_tx *b, uint8_t *p, size_t len)
+{
+	struct iovec *r = b->run + b->nruns;
+
+	if (b->nruns && (uint8_t *)r[-1].iov_base + r[-1].iov_len == p) {
+		r[-1].iov_len += len;
+	} else {
+		*r = (struct iovec){ p, len };
+		b->nruns++;
+	}
+}
+
+/* What is in the buffer and not on the list yet */
+static void list_buffer(struct bytes_tx *b)
+{
+	if (b->end > b->listed)
+		add_run(b, b->buf + b->listed, b->end - b->listed);
+	b->listed = b->end;
+}
+
+static void start_block(struct bytes_tx *b, unsigned filling)
+{
+	b->filling = filling;
+	b->buf = b->block[filling].buf;
+	b->run = b->block[filling].run;
+	b->nruns = 0;
+	b->start = b->end = b->listed = b->lent = 0;
+}
+
+static int file_flush(struct bytes_tx *b)
+{
+	list_buffer(b);
+	if (behind_last(&b->behind, b->run, b->nruns))
+		return tx_failed(b, b->behind.err);
+	start_block(b, b->filling);
+	b->flushed = tx_streamed(&b->tx);
+	return 0;
+}
+
 static int bytes_flush(struct tx *tx)
 {
 	struct bytes_tx *b = (struct bytes_tx *)tx;
@@ -356,8 +495,8 @@ static int bytes_flush(struct tx *tx)
 	if (b->err)
 		return -b->err;
 	tx_header(b);
-	if (behind_wait(&b->behind))
-		return tx_failed(b, b->behind.err);
+	if (b->regular)
+		return file_flush(b);
 	while (b->start < b->end) {
 		ssize_t n = write(b->fd, b->buf + b->start, b->end - b->start);
 
@@ -370,25 +509,41 @@ static int bytes_flush(struct tx *tx)
 		b->start += (size_t)n;
 	}
 	b->start = b->end = 0;
-	b->flushed = b->given = tx_streamed(tx);
+	b->flushed = tx_streamed(tx);
 	return 0;
 }
 
-/* The buffer is full: a file's is given away, and the other one filled */
+/* The buffer is full: a file's is given away, and the one filled that came back for it */
 static int tx_make_room(struct bytes_tx *b)
 {
-	uint8_t *full = b->buf;
+	unsigned next = (b->filling + 1) % ARRAY_SIZE(b->block);
 
-	if (!b->regular || (!b->spare && !(b->spare = malloc(b->size))))
+	if (!b->regular)
 		return bytes_flush(&b->tx);
-	if (behind_give(&b->behind, full, b->end))
+	list_buffer(b);
+	if (behind_give(&b->behind, b->run, b->nruns))
 		return tx_failed(b, b->behind.err);
-	b->flushed = b->given;
-	b->given = tx_streamed(&b->tx);
-	b->buf = b->spare;
-	b->spare = full;
-	b->end = 0;
+	b->block[b->filling].upto = tx_streamed(&b->tx);
+	start_block(b, next);
 	return 0;
+}
+
+/* Is the record to be written there already, in the input? */
+static bool tx_lend(struct bytes_tx *b, struct frame *f)
+{
+	const struct rx *rx = b->tx.lender;
+	uint8_t *data = frame_data(f);
+	size_t at;
+
+	if (!rx || !b->regular)
+		return false;
+	at = (size_t)((uintptr_t)data - (uintptr_t)rx->lasting);
+	if (at >= rx->lasting_len || !cap_is_record(&b->w, f, at))
+		return false;
+	list_buffer(b);
+	add_run(b, data - CAP_RECORD, CAP_RECORD + f->len);
+	b->lent += CAP_RECORD + f->len;
+	return true;
 }
 
 static void tx_encode(struct bytes_tx *b, struct frame *f)
@@ -403,7 +558,8 @@ static void tx_encode(struct bytes_tx *b, struct frame *f)
 		log_warn("%s: classic pcap cannot hold the encapsulation: it is lost", b->tx.spec);
 		b->warned = true;
 	}
-	b->end += cap_write_packet(&b->w, b->buf + b->end, f);
+	if (!tx_lend(b, f))
+		b->end += cap_write_packet(&b->w, b->buf + b->end, f);
 	b->tx.packets++;
 	b->tx.bytes += f->len;
 }
@@ -419,7 +575,7 @@ static int bytes_send(struct tx *tx, struct frame **f, int n)
 	for (int i = 0; i < n; i++) {
 		if (f[i]->verdict)
 			continue;
-		if (unlikely(b->end >= b->limit)) {
+		if (unlikely(b->end + b->lent >= b->limit || b->nruns >= RUNS - 2)) {
 			err = tx_make_room(b);
 			if (err)
 				return i || err == -EAGAIN ? i : err;
@@ -480,8 +636,8 @@ static int bytes_end(struct tx *tx, enum tx_end how)
 	struct bytes_tx *b = (struct bytes_tx *)tx;
 
 	if (how == TX_LEAVE) {
-		if (!behind_wait(&b->behind))
-			b->flushed = b->given;
+		if (behind_wait(&b->behind) && !b->err)
+			return tx_failed(b, b->behind.err);
 		return tx_give_up(b);
 	}
 	if (!b->end_written && b->end + 3 * CAP_HEADER_ROOM > b->size) {
@@ -506,8 +662,10 @@ static void bytes_tx_close(struct tx *tx)
 	behind_close(&b->behind);
 	if (close(b->fd) && !b->err)
 		log_error("%s: %m", spec_name(b->tx.spec, "stdout"));
-	free(b->spare);
-	free(b->buf);
+	for (unsigned i = 0; i < ARRAY_SIZE(b->block); i++) {
+		free(b->block[i].buf);
+		free(b->block[i].run);
+	}
 	free(b);
 }
 
@@ -541,15 +699,28 @@ static void tx_prepare(struct bytes_tx *b, const struct rx *rx)
 		own_description(b->fd, O_WRONLY, name);
 }
 
+static void tx_alloc(struct bytes_tx *b)
+{
+	unsigned n = b->regular ? ARRAY_SIZE(b->block) : 1;
+
+	b->size = 2 * BLOCK;
+	for (unsigned i = 0; i < n; i++) {
+		b->block[i].buf = malloc(b->size);
+		b->block[i].run = malloc(RUNS * sizeof(*b->run));
+		if (!b->block[i].buf || !b->block[i].run)
+			die("no memory");
+	}
+	start_block(b, 0);
+}
+
 struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf)
 {
 	struct bytes_tx *b = calloc(1, sizeof(*b));
 	bool dash = !strcmp(spec, "-");
 
 	_Static_assert(LONGEST <= BLOCK, "any packet fits behind the limit");
-	if (!b || !(b->buf = malloc(2 * BLOCK)))
+	if (!b)
 		die("no memory");
-	b->size = 2 * BLOCK;
 	b->fd = dash ? STDOUT_FILENO : open(spec, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 	b->tx.spec = spec;
 	if (b->fd < 0)
@@ -557,6 +728,7 @@ struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf)
 	if (dash && isatty(b->fd))
 		die_usage("stdout is a terminal: give -o FILE, a further stage, or --print");
 	tx_prepare(b, conf->rx);
+	tx_alloc(b);
 	behind_init(&b->behind, b->fd);
 	b->limit = b->regular ? BLOCK : PIPE_CHUNK;
 	b->conf = conf;

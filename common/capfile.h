@@ -231,6 +231,17 @@ static inline size_t cap_packet_size(const struct frame *f)
  */
 size_t cap_write_packet(struct cap_writer *w, uint8_t *p, struct frame *f) __attribute__((nonnull));
 
+#define CAP_RECORD	16u	/* classic pcap, in front of each packet */
+
+/**
+ * cap_is_record() - Do the bytes around a packet look as cap_write_packet() would write them?
+ * @before:	How many may be looked at in front of it
+ *
+ * Only classic pcap's, which are CAP_RECORD bytes and the packet.
+ */
+bool cap_is_record(const struct cap_writer *w, const struct frame *f, size_t before)
+	__attribute__((nonnull));
+
 /**
  * cap_write_end() - End or abort block (pcapng; classic: nothing)
  * @total:	Packets written to the stream

@@ -40,7 +40,6 @@
 #define CLASSIC_US	0xa1b2c3d4u
 #define CLASSIC_NS	0xa1b23c4du
 #define CLASSIC_HEADER	24u
-#define CLASSIC_RECORD	16u
 #define CLASSIC_LINKTYPE 0x03ffffffu	/* the bits above tell of a frame check sequence */
 
 #define META_OPTION	0x8757u

@@ -422,16 +422,19 @@ static int take_records(struct cap_reader *r, const uint8_t *p, size_t len, size
 	uint64_t seq = r->seq;
 	int n = 0;
 
-	while (n < max && end - p >= (ptrdiff_t)CLASSIC_RECORD) {
+	while (n < max && end - p >= (ptrdiff_t)CAP_RECORD) {
 		uint32_t caplen = ld32(swap, p + 8);
 
-		if (caplen > FRAME_DATA_MAX || caplen > (size_t)(end - p) - CLASSIC_RECORD)
+		if (caplen > FRAME_DATA_MAX || caplen > (size_t)(end - p) - CAP_RECORD)
 			break;
+		/* Headers to come: where is a guess, right where packets are of one size */
+		__builtin_prefetch(p + 8 * (size_t)(CAP_RECORD + caplen));
+		__builtin_prefetch(p + 8 * (size_t)(CAP_RECORD + caplen) + 64);
 		set_packet(f[n], linktype,
 			   ld32(swap, p) * 1000000000ull + ld32(swap, p + 4) * tick_ns,
-			   p + CLASSIC_RECORD, caplen, ld32(swap, p + 12));
+			   p + CAP_RECORD, caplen, ld32(swap, p + 12));
 		f[n++]->seq = ++seq;
-		p += CLASSIC_RECORD + caplen;
+		p += CAP_RECORD + caplen;
 	}
 	r->seq = seq;
 	*used = (size_t)(p - start);
@@ -441,7 +444,7 @@ static int take_records(struct cap_reader *r, const uint8_t *p, size_t len, size
 /* Why no classic record could be taken */
 static enum cap_event no_record(struct cap_reader *r, const uint8_t *p, size_t len)
 {
-	uint32_t caplen = len < CLASSIC_RECORD ? 0 : rd32(r, p + 8);
+	uint32_t caplen = len < CAP_RECORD ? 0 : rd32(r, p + 8);
 
 	return caplen > FRAME_DATA_MAX ? broken(r, "packet of %u bytes", caplen) : CAP_MORE;
 }
@@ -538,7 +541,7 @@ size_t cap_need(const struct cap_reader *r, const uint8_t *data, size_t len)
 	if (!r->started)
 		return CLASSIC_HEADER;
 	if (r->classic)
-		return len < CLASSIC_RECORD ? CLASSIC_RECORD : CLASSIC_RECORD + (size_t)rd32(r, data + 8);
+		return len < CAP_RECORD ? CAP_RECORD : CAP_RECORD + (size_t)rd32(r, data + 8);
 	return len < 16 ? 16 : rd32(r, data + 4);
 }
 

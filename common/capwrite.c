@@ -181,7 +181,16 @@ static size_t classic_packet(uint8_t *start, struct frame *f)
 	p = w32(p, f->len);
 	p = w32(p, f->orig_len);
 	memcpy(p, frame_data(f), f->len);
-	return CLASSIC_RECORD + f->len;
+	return CAP_RECORD + f->len;
+}
+
+bool cap_is_record(const struct cap_writer *w, const struct frame *f, size_t before)
+{
+	const uint8_t *p = frame_data(f) - CAP_RECORD;
+
+	return w->format == CAP_PCAP && before >= CAP_RECORD &&
+	       le32(p) * 1000000000ull + le32(p + 4) == f->ts_ns && le32(p + 4) < 1000000000u &&
+	       le32(p + 8) == f->len && le32(p + 12) == f->orig_len;
 }
 
 size_t cap_write_packet(struct cap_writer *w, uint8_t *start, struct frame *f)

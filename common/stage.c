@@ -201,6 +201,9 @@ static int take(struct stage *st, struct frame **f)
 
 static void give_back(struct stage *st, int n)
 {
+	if (unlikely(st->rx->moving))	/* it takes back what outputs borrowed */
+		for (unsigned t = 0; t < st->ntx; t++)
+			tx_flush(st->tx[t]);
 	if (st->out[0].filling)
 		ring_out_fill_done(&st->out[0], n);
 	else

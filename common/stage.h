@@ -76,6 +76,7 @@ enum stage_flags {
 	STAGE_SINK	= 1 << 1,	/* end of the chain: gwinject */
 	STAGE_INNER	= 1 << 2,	/* works on inner packets: says once when it meets Geneve */
 	STAGE_ONE_OUT	= 1 << 3,	/* several -o make no sense before gwdecap: gwcap */
+	STAGE_EDITS	= 1 << 4,	/* changes most packets where they lie */
 };
 
 /**

@@ -23,6 +23,12 @@ void stage_settle(struct stage *st, const char *name)
 	memcpy(st->stats.page->chain, st->stream.chain, CAP_NAME_MAX);
 }
 
+static void __attribute__((nonnull)) add_output(struct stage *st, struct tx *tx)
+{
+	tx->lender = st->rx;
+	st->tx[st->ntx++] = tx;
+}
+
 static void open_streams(struct stage *st)
 {
 	st->stream.linger_ms = -1;
@@ -32,6 +38,7 @@ static void open_streams(struct stage *st)
 	st->stream.inputs = st->conf.inputs;
 	st->stream.priv = st->priv;
 	st->stream.run_dir = st->run_path;
+	st->stream.edits = st->flags & STAGE_EDITS;
 	if (!st->rx)
 		st->rx = rx_open(st->conf.in ? st->conf.in : "-", &st->stream);
 	st->stream.rx = st->rx;
@@ -39,10 +46,10 @@ static void open_streams(struct stage *st)
 		st->ntx = 1;
 		return;
 	}
-	for (; st->ntx < st->conf.nout; st->ntx++)
-		st->tx[st->ntx] = tx_open(st->conf.out[st->ntx], &st->stream);
+	while (st->ntx < st->conf.nout)
+		add_output(st, tx_open(st->conf.out[st->ntx], &st->stream));
 	if (!st->ntx)
-		st->tx[st->ntx++] = st->conf.print ? tx_discard() : tx_open("-", &st->stream);
+		add_output(st, st->conf.print ? tx_discard() : tx_open("-", &st->stream));
 }
 
 /* Does this run need its run folder from the start? */

@@ -71,6 +71,8 @@ static inline bool kind_has_neighbour(const char *kind)
  * @resumed:	Bit i: of @streamed we know only that it is not more
  * @longest:	Bytes of the longest packet that can come; 0: not known
  * @dev, @ino:	Of a byte stream's file
+ * @lasting, @lasting_len:	Packets that lie there stay beyond rx_release(), NULL: none do,
+ * @moving:	... but this time: whom the input lends to flushes before
  * @chain:	Chain name learnt from a hello, "" before
  * @live:	A hello said that the chain's source is an interface, or we are it
  * @ring:	The last hello said that an offer may follow
@@ -92,6 +94,9 @@ struct rx {
 	uint64_t resumed;
 	uint32_t longest;
 	uint64_t dev, ino;
+	const uint8_t *lasting;
+	size_t lasting_len;
+	bool moving;
 	char chain[CAP_NAME_MAX];
 	bool live;
 	bool ring;
@@ -181,6 +186,7 @@ enum tx_end {
  * @ring:	An offer may follow: its hello says so
  * @made:	Packets sent beyond one a frame (fragments, mirrors)
  * @uncertain:	Packets in hand when the output failed: written or not, unknown
+ * @lender:	An input whose lasting packets need not be copied, or NULL
  */
 struct tx {
 	const struct tx_ops *ops;
@@ -191,6 +197,7 @@ struct tx {
 	uint64_t bytes;
 	uint64_t made;
 	uint64_t uncertain;
+	const struct rx *lender;
 	bool ring;
 };
 
@@ -284,6 +291,7 @@ static inline int tx_end(struct tx *tx, enum tx_end how)
  *		reader takes them, or a signal ends us
  * @priv:	Who the process will be after set-up: ipc sockets are handed to it
  * @rx:		The input, for an output that must not be the same file; or NULL
+ * @edits:	Most packets are changed where they lie
  */
 struct stream_conf {
 	const char *prog;
@@ -300,6 +308,7 @@ struct stream_conf {
 	unsigned inputs;
 	struct priv priv;
 	const struct rx *rx;
+	bool edits;
 };
 
 /**

@@ -105,7 +105,7 @@ int main(int argc, char **argv)
 	struct inject in = { .mtu = MTU_DEFAULT };
 	struct stage st = {
 		.prog = "gwinject", .ops = &ops, .ctx = &in,
-		.flags = STAGE_SINK,
+		.flags = STAGE_SINK | STAGE_EDITS,
 	};
 	int first;
 

@@ -27,7 +27,7 @@ int main(int argc, char **argv)
 {
 	static struct mangle g = { .conf = RULES_CONF_INIT(RULES_MANGLE), .mtu = MTU_DEFAULT };
 	static struct stage st = { .prog = "gwmangle", .ops = &mangle_ops, .ctx = &g,
-				   .flags = STAGE_INNER };
+				   .flags = STAGE_INNER | STAGE_EDITS };
 	int first, status;
 
 	g.conf.err = stderr;
