@@ -298,6 +298,7 @@ struct rules_sink {
  * @rules:	In force
  * @errors:	Packets that a rule could not judge
  * @now_ns:	Monotonic clock for log limits; set by the caller before each burst
+ * @in_row:	Packets lie one behind the other, also from burst to burst; likewise
  * @md:		PCRE2 match data, large enough for every pattern of @rules
  * @mc:		PCRE2 limits: the time a pattern may take is bounded
  */
@@ -306,6 +307,7 @@ struct matcher {
 	struct rules_conf conf;
 	uint64_t errors;
 	uint64_t now_ns;
+	bool in_row;
 	pcre2_match_data *md;
 	pcre2_match_context *mc;
 	/* private */
