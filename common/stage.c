@@ -109,6 +109,20 @@ static void read_signals(struct stage *st)
 	}
 }
 
+/* The same instant for all stages: the processor wakes once for the five of a chain */
+static uint64_t next_second(uint64_t now_ns)
+{
+	return now_ns - now_ns % SECOND + SECOND;
+}
+
+static void tick(struct stage *st)
+{
+	st->next_tick_ns = next_second(st->now_ns);
+	ring_in_look(&st->in);
+	if (st->ops->tick)
+		st->ops->tick(st);
+}
+
 /* Once in a while under load, and after every sleep */
 static void look_around(struct stage *st)
 {
@@ -120,12 +134,8 @@ static void look_around(struct stage *st)
 		st->leaving = true;
 	publish(st);
 	stats_beat(&st->stats, st->now_ns);
-	if (st->now_ns < st->next_tick_ns)
-		return;
-	st->next_tick_ns = st->now_ns + SECOND;
-	ring_in_look(&st->in);
-	if (st->ops->tick)
-		st->ops->tick(st);
+	if (st->now_ns >= st->next_tick_ns)
+		tick(st);
 }
 
 /* When to wake at the latest */
@@ -143,24 +153,58 @@ static uint64_t wake_at(const struct stage *st)
 	return at;
 }
 
-/*
- * Sleep until one of @fds moves, a signal comes or the next second begins
- *
- * Return: false when an output is gone
- */
-static bool sleep_on(struct stage *st, struct pollfd *fds, int n)
+/* Nothing but packets, signals and neighbours can set us going: all of them move one of those
+ * descriptors that rest() sleeps on, and no turn of the loop would find anything */
+static bool settled(const struct stage *st)
+{
+	const struct ring_in *in = &st->in;
+	bool ok = in->state == IN_RING ? !(in->clearing || in->paused || in->crowded || in->stop ||
+					   in->orphan || in->cut)
+				       : !kind_has_neighbour(st->rx->kind);
+
+	for (unsigned t = 0; t < st->ntx; t++) {
+		const struct ring_out *out = &st->out[t];
+
+		ok &= !out->unflushed && !out->host.deaf &&
+		      (out->state == OUT_RING ? !out->vacant && !out->quit
+					      : !kind_has_neighbour(out->tx->kind));
+	}
+	return ok && st->live && st->said[0] && !st->full && !st->stop_at_ns &&
+	       !st->ops->make && !st->ops->idle && !st->stats.page->trouble[0];
+}
+
+/* Return: did one of @fds move? */
+static bool sleep_until(struct stage *st, struct pollfd *fds, int n)
 {
 	uint64_t until = wake_at(st);
 	struct timespec ts = { 0 };
+	bool moved;
+
+	st->now_ns = clock_mono();
+	if (until > st->now_ns)
+		ts.tv_nsec = (long)MIN(until - st->now_ns, SECOND - 1);
+	moved = ppoll(fds, (nfds_t)n, &ts, NULL);
+	st->now_ns = clock_mono();
+	return moved;
+}
+
+/*
+ * Sleep until one of @fds moves, a signal comes or the next second begins
+ * @idle:	All was done that there is to do: sleep on if a second is all that came
+ *
+ * Return: false when an output is gone
+ */
+static bool sleep_on(struct stage *st, struct pollfd *fds, int n, bool idle)
+{
 	bool ok = true;
 
 	fds[n++] = (struct pollfd){ .fd = st->sig_fd, .events = POLLIN };
-	st->now_ns = clock_mono();
-	if (until > st->now_ns)
-		ts.tv_nsec = (long)(until - st->now_ns > SECOND ? SECOND - 1 :
-				    (until - st->now_ns) % SECOND);
-	ppoll(fds, (nfds_t)n, &ts, NULL);
-	st->now_ns = clock_mono();
+	/* What a turn of the loop touches is in no cache after a second: there is none */
+	while (!sleep_until(st, fds, n) && idle && st->now_ns >= st->next_tick_ns) {
+		stats_beat(&st->stats, st->now_ns);
+		tick(st);
+		idle = settled(st);
+	}
 	ring_in_rise(&st->in);
 	for (unsigned t = 0; t < st->ntx; t++)
 		ok &= ring_out_rise(&st->out[t]);
@@ -228,7 +272,7 @@ static bool wait_for(struct stage *st, struct ring_out *out)
 		ring_out_wake(&st->out[t]);
 	ring_in_wake(&st->in);
 	n = ring_out_poll(out, fds, true);
-	if (n >= 0 && !sleep_on(st, fds, n))
+	if (n >= 0 && !sleep_on(st, fds, n, false))
 		return false;
 	if (out->state == OUT_RING || out->state == OUT_MOVING)	/* readers change in mid-burst, too */
 		ring_out_step(out, st->now_ns, true);
@@ -455,7 +499,7 @@ static bool rest(struct stage *st)
 	if (st->print_to == stdout)
 		*(lines = &fds[n++]) = (struct pollfd){ .fd = STDOUT_FILENO };
 	if (!awake)
-		return sleep_on(st, fds, n) && reader_there(st, lines);
+		return sleep_on(st, fds, n, true) && reader_there(st, lines);
 	ring_in_rise(&st->in);
 	for (unsigned t = 0; t < st->ntx; t++)
 		if (!ring_out_rise(&st->out[t]))
@@ -574,7 +618,7 @@ int stage_run(struct stage *st)
 	int n;
 
 	st->now_ns = clock_mono();
-	st->next_tick_ns = st->now_ns + SECOND;
+	st->next_tick_ns = next_second(st->now_ns);
 	st->said_by_ns = st->now_ns + SECOND;
 	open_rings(st);
 	while (!st->leaving) {
