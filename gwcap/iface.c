@@ -3,9 +3,13 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include <linux/rtnetlink.h>
 #include <netlink/errno.h>
+#include <netlink/netlink.h>
 #include <netlink/route/link.h>
+#include <netlink/socket.h>
 
 #include "iface.h"
 #include "log.h"
@@ -28,6 +32,28 @@ int iface_look(struct nl_sock *sk, const char *name, struct iface *out)
 	};
 	rtnl_link_put(link);
 	return 0;
+}
+
+struct nl_sock *iface_watch(void)
+{
+	struct nl_sock *sk = nl_socket_alloc();
+
+	if (sk && !nl_connect(sk, NETLINK_ROUTE) && !nl_socket_add_membership(sk, RTNLGRP_LINK))
+		return sk;
+	nl_socket_free(sk);
+	return NULL;
+}
+
+bool iface_stirred(struct nl_sock *watch)
+{
+	bool stirred = false;
+	char byte;
+
+	/* An error tells that messages were lost, and is gone when it was told */
+	while (recv(nl_socket_get_fd(watch), &byte, sizeof(byte), MSG_DONTWAIT) >= 0 ||
+	       errno == ENOBUFS)
+		stirred = true;
+	return stirred;
 }
 
 void iface_check_mtu(const char *name, unsigned mtu)

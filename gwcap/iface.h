@@ -39,6 +39,21 @@ struct iface {
 int iface_look(struct nl_sock *sk, const char *name, struct iface *out)
 	__attribute__((nonnull, warn_unused_result));
 
+/**
+ * iface_watch() - A socket that hears of every change of an interface, counters left out
+ *
+ * Return: to be freed; NULL if there is none
+ */
+struct nl_sock *iface_watch(void);
+
+/**
+ * iface_stirred() - Was there a change since the last call, or may there have been?
+ * @watch:	Of iface_watch()
+ *
+ * Does not say of which interface, nor what: ask iface_look()
+ */
+bool iface_stirred(struct nl_sock *watch) __attribute__((nonnull));
+
 #define IFACE_MTU_MIN	8568u	/* 8500 bytes of inner packet, 68 of encapsulation */
 
 /**

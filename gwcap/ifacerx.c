@@ -27,6 +27,7 @@
 #define AHEAD		6u	/* slots */
 #define AHEAD_BYTES	256u	/* of each: the kernel's header, and the packet's */
 #define LINE		64u
+#define LOOK_TICKS	2u	/* in a row without a look, at most */
 
 struct ifacerx {
 	struct rx rx;
@@ -34,6 +35,9 @@ struct ifacerx {
 	int fd;
 	struct pktring ring;
 	struct nl_sock *route;
+	struct nl_sock *watch;
+	uint64_t ticked_seq;	/* @seq at the last tick */
+	unsigned quiet;		/* ticks since the last look at the interface */
 	struct ingress ingress;
 	bool drop_rule;
 	bool worker;
@@ -189,6 +193,7 @@ static void ifacerx_close(struct rx *rx)
 	close(r->fd);
 	ingress_close(&r->ingress);
 	nl_socket_free(r->route);
+	nl_socket_free(r->watch);
 	frame_pool_free(r->pool);
 	free(r);
 }
@@ -307,7 +312,8 @@ struct rx *ifacerx_open(const struct ifacerx_conf *conf)
 	r->rx = (struct rx){ .ops = &ifacerx_ops, .spec = conf->name, .kind = "iface" };
 	r->name = conf->name;
 	r->route = nl_socket_alloc();
-	if (!r->route || nl_connect(r->route, NETLINK_ROUTE))
+	r->watch = iface_watch();	/* before the first look: no change is missed */
+	if (!r->route || nl_connect(r->route, NETLINK_ROUTE) || !r->watch)
 		die("netlink: no socket");
 	err = iface_look(r->route, r->name, &r->seen);
 	if (err)
@@ -340,8 +346,10 @@ static void bind_again(struct ifacerx *r, const struct iface *now)
 			  "process may not set another: restart gwcap", r->name);
 		r->dead = true;
 	}
-	if (r->dead)
+	if (r->dead) {
+		r->gone = true;
 		return;
+	}
 	err = pktring_bind(r->fd, now->ifindex);
 	r->gone = err;
 	errno = -err;
@@ -377,9 +385,24 @@ static void say_cut(struct ifacerx *r)
 	r->cut_said = r->cut;
 }
 
-void ifacerx_tick(struct rx *rx, struct ifacerx_state *out)
+/*
+ * Is there anything to learn from a look at interface and socket?  To ask the kernel for all
+ * about an interface takes as long as an idle chain's whole second: it tells of changes itself.
+ * Of what is lost while nothing is captured, which it does not tell, a little later will do.
+ */
+static bool must_look(struct ifacerx *r)
 {
-	struct ifacerx *r = (struct ifacerx *)rx;
+	bool stirred = iface_stirred(r->watch);
+	bool rests = r->empty && r->seq == r->ticked_seq && !r->gone && !r->stop_ns &&
+		     r->quiet < LOOK_TICKS;
+
+	r->ticked_seq = r->seq;
+	r->quiet = stirred || !rests ? 0 : r->quiet + 1;
+	return !r->quiet;
+}
+
+static void look(struct ifacerx *r)
+{
 	struct iface now;
 	int err = iface_look(r->route, r->name, &now);
 
@@ -393,6 +416,16 @@ void ifacerx_tick(struct rx *rx, struct ifacerx_state *out)
 	}
 	r->kernel_drops += pktring_drops(r->fd);
 	say_cut(r);
+}
+
+void ifacerx_tick(struct rx *rx, struct ifacerx_state *out)
+{
+	struct ifacerx *r = (struct ifacerx *)rx;
+
+	if (must_look(r))
+		look(r);
+	else if (r->drop_rule)		/* the kernel keeps messages for a while only */
+		ingress_follow(&r->ingress);
 	out->kernel_drops = r->kernel_drops;
 	out->if_drops = r->if_drops;
 	snprintf(out->trouble, sizeof(out->trouble), "%s%s", r->gone || !r->seen.up ? r->name : "",
