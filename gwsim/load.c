@@ -113,8 +113,8 @@ static bool carried(const struct load_result *r, double percent_lost)
 	return r->received && 100 * unread <= percent_lost * (double)r->sent;
 }
 
-/* Is a rate carried, at the second try if not at the first, when something else may have
- * been at work?  false, too, if a signal ended it: then @going is set to false */
+/* Is a rate carried, at one of a few tries, as something else may have been at work at the
+ * others?  false, too, if a signal ended it: then @going is set to false */
 static bool holds(struct load *l, const struct load_conf *c, uint64_t rate, unsigned ms,
 		  struct load_result *trial, bool *going)
 {
