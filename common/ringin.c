@@ -224,6 +224,15 @@ void ring_in_look(struct ring_in *in)
 	in->crowded = in->rx->ops->packets(in->rx) && ring_state(r, up) == RING_SEATED;
 }
 
+bool ring_in_settled(const struct ring_in *in)
+{
+	if (in->state != IN_RING)
+		return !kind_has_neighbour(in->rx->kind);
+	/* Entries that nobody rang for: there should be none */
+	return ring_upto(&in->guest.ring, in->guest.seat - 1) == in->pos.done &&
+	       !(in->clearing || in->paused || in->crowded || in->stop || in->orphan || in->cut);
+}
+
 /* Does something have to go first? */
 static bool held_up(struct ring_in *in)
 {

@@ -85,6 +85,12 @@ void ring_in_wake(struct ring_in *in) __attribute__((nonnull));
 void ring_in_look(struct ring_in *in) __attribute__((nonnull));
 
 /**
+ * ring_in_settled() - While we sleep: does nothing wait, here or for a neighbour, but what moves
+ * a descriptor of ring_in_poll()?
+ */
+bool ring_in_settled(const struct ring_in *in) __attribute__((nonnull));
+
+/**
  * ring_in_stop() - Take no more than what is there
  */
 void ring_in_stop(struct ring_in *in) __attribute__((nonnull));

@@ -443,6 +443,13 @@ int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked)
 	return n;
 }
 
+bool ring_out_settled(const struct ring_out *out)
+{
+	return !out->unflushed && !out->host.deaf &&
+	       (out->state == OUT_RING ? !out->vacant && !out->quit
+				       : !kind_has_neighbour(out->tx->kind));
+}
+
 bool ring_out_rise(struct ring_out *out)
 {
 	bool gone = false, rang = false;

@@ -130,6 +130,12 @@ int ring_out_flush(struct ring_out *out) __attribute__((nonnull));
 int ring_out_poll(struct ring_out *out, struct pollfd *fds, bool blocked) __attribute__((nonnull));
 
 /**
+ * ring_out_settled() - While we sleep: does nothing wait, here or for a neighbour, but what moves
+ * a descriptor of ring_out_poll()?
+ */
+bool ring_out_settled(const struct ring_out *out) __attribute__((nonnull));
+
+/**
  * ring_out_rise() - Awake again
  *
  * Return: false: the reader closed a pipe

@@ -157,18 +157,10 @@ static uint64_t wake_at(const struct stage *st)
  * descriptors that rest() sleeps on, and no turn of the loop would find anything */
 static bool settled(const struct stage *st)
 {
-	const struct ring_in *in = &st->in;
-	bool ok = in->state == IN_RING ? !(in->clearing || in->paused || in->crowded || in->stop ||
-					   in->orphan || in->cut)
-				       : !kind_has_neighbour(st->rx->kind);
+	bool ok = ring_in_settled(&st->in);
 
-	for (unsigned t = 0; t < st->ntx; t++) {
-		const struct ring_out *out = &st->out[t];
-
-		ok &= !out->unflushed && !out->host.deaf &&
-		      (out->state == OUT_RING ? !out->vacant && !out->quit
-					      : !kind_has_neighbour(out->tx->kind));
-	}
+	for (unsigned t = 0; t < st->ntx; t++)
+		ok &= ring_out_settled(&st->out[t]);
 	return ok && st->live && st->said[0] && !st->full && !st->stop_at_ns &&
 	       !st->ops->make && !st->ops->idle && !st->stats.page->trouble[0];
 }
