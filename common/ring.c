@@ -25,6 +25,11 @@ _Static_assert(FRAME_BURST <= 64, "struct ring_pos: a bit a frame");
 
 /* --- the memory file ------------------------------------------------------ */
 
+static uint64_t pool_bytes(uint32_t entries, uint32_t stride)
+{
+	return MIN(entries, RING_POOL) * (uint64_t)stride;
+}
+
 /**
  * struct layout - Where what the file holds begins: all of it follows from two numbers
  */
@@ -35,14 +40,13 @@ struct layout {
 
 static struct layout layout_of(uint32_t entries, uint32_t stride)
 {
-	uint64_t pool = (uint64_t)entries * stride;
 	struct layout l = { .versions = sizeof(struct ring_shm) };
 
 	l.places = l.versions + entries * (uint32_t)sizeof(uint32_t);
 	l.frames = l.places + entries * (uint32_t)sizeof(uint64_t);
 	l.pool = (l.frames + entries * (uint64_t)FRAME_SHARED + PAGE - 1) / PAGE * PAGE;
-	l.spares = (l.pool + pool + PAGE - 1) / PAGE * PAGE;
-	l.end = l.spares + pool;
+	l.spares = (l.pool + pool_bytes(entries, stride) + PAGE - 1) / PAGE * PAGE;
+	l.end = l.spares + (uint64_t)entries * stride;
 	return l;
 }
 
@@ -51,7 +55,7 @@ static bool geometry_ok(uint32_t entries, uint32_t stride)
 {
 	return entries >= 2 * FRAME_BURST && entries <= 1u << 16 && !(entries & (entries - 1)) &&
 	       stride > FRAME_HEADROOM && stride <= RING_STRIDE_MAX + LINE &&
-	       stride % LINE == 0 && (uint64_t)entries * stride <= UINT32_MAX;
+	       stride % LINE == 0 && pool_bytes(entries, stride) <= UINT32_MAX;
 }
 
 /* Of a live segment all pages are there before its first packet, which comes at full rate;
@@ -176,6 +180,11 @@ static _Atomic uint32_t *version_of(const struct ring *r, uint64_t i)
 	return &r->versions[i & (r->entries - 1)];
 }
 
+static uint32_t pool_size(const struct ring *r)
+{
+	return (uint32_t)pool_bytes(r->entries, r->stride);
+}
+
 /* Where entry @i's frame lies: false: outside of the pool, by its head's word */
 static inline bool place(struct frame *own, const struct ring *r, uint64_t i)
 {
@@ -191,16 +200,20 @@ static inline bool place(struct frame *own, const struct ring *r, uint64_t i)
 	}
 	own->buf = r->pool + begin;
 	own->room = room;
-	return (uint64_t)begin + room <= (uint64_t)r->entries * r->stride;
+	return (uint64_t)begin + room <= pool_size(r);
 }
 
 void ring_close(struct ring *r)
 {
-	struct frame all = { .buf = r->pool, .room = r->entries * r->stride };
+	struct frame all = { .buf = r->pool };
 
 	if (r->shm) {	/* the addresses may be another's next */
+		all.room = pool_size(r);
 		frame_unguard(&all);
-		all.buf = r->spares;
+	}
+	all.room = r->stride;
+	for (uint32_t i = 0; r->shm && i < r->entries; i++) {
+		all.buf = r->spares + (size_t)i * r->stride;
 		frame_unguard(&all);
 	}
 	if (r->shm)
@@ -290,11 +303,6 @@ bool ring_turns(const struct ring_pos *p)
 		if (atomic_load_explicit(&shm->seat[k].cpu, memory_order_relaxed) != p->cpu)
 			return false;
 	return true;
-}
-
-static uint32_t pool_size(const struct ring *r)
-{
-	return r->entries * r->stride;
 }
 
 /* What a processor's own cache keeps, and some buffers of any length fit */

@@ -81,7 +81,8 @@
 #define RING_VERSION	4u
 #define RING_STAGES	16u		/* the head included */
 #define RING_ENTRIES	1024u		/* frames of a live segment: bounds what may queue */
-#define RING_ENTRIES_FILE 4096u		/* nobody waits: processors wake each other less */
+#define RING_ENTRIES_FILE 16384u	/* nobody waits: processors wake each other less */
+#define RING_POOL	4096u		/* longest buffers in a pool, at most */
 #define RING_STRIDE	10176u		/* bytes a buffer at most: a packet of MTU 9001, with room */
 #define RING_STRIDE_MAX	(1u << 20)
 #define RING_NONCE	16u		/* bytes of a segment's secret */
@@ -135,7 +136,7 @@ struct ring_seat {
  * @frame_size:	FRAME_SHARED
  * @entries:	A power of two
  * @stride:	Bytes of a buffer at most, and of a spare one
- * @pool_off:	The pool, @entries * @stride bytes
+ * @pool_off:	The pool, @stride bytes for each of @entries or RING_POOL, what is less
  * @spares_off:	Spare buffers, one every @stride bytes
  * @versions_off:	Version words
  * @places_off:	Places: where the entry's buffer begins in the pool, and above 32 bits how long
