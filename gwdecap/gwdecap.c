@@ -14,10 +14,11 @@ static enum reason check_inner(const struct packet *inner, const struct geneve *
 	return inner->flags & PKT_CUT ? REASON_IP_LENGTH : REASON_NONE;
 }
 
-/* Nothing is copied: the packet begins further on, the encapsulation stays before it */
+/* Nothing is copied: the packet begins further on, the encapsulation stays before it.  Headers
+ * are written straight to where they stay: a copy of what was just written in smaller pieces
+ * would wait for them. */
 static enum reason split(struct frame *f)
 {
-	struct packet inner;
 	struct encap e;
 	enum reason r;
 
@@ -26,12 +27,13 @@ static enum reason split(struct frame *f)
 		return r;
 	if (e.inner > ENCAP_MAX)
 		return REASON_TOO_LARGE;
-	r = packet_parse(&inner, frame_data(f) + e.inner, e.end - e.inner, LINKTYPE_RAW);
+	r = packet_parse(&f->pkt, frame_data(f) + e.inner, e.end - e.inner, LINKTYPE_RAW);
 	if (!r)
-		r = check_inner(&inner, &e.g);
-	if (r)
+		r = check_inner(&f->pkt, &e.g);
+	if (r) {
+		f->pkt.flags = 0;	/* it is no packet that begins here */
 		return r;
-	f->pkt = inner;
+	}
 	f->endpoint = e.g.endpoint;
 	f->attachment = e.g.attachment;
 	f->cookie = e.g.cookie;
