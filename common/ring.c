@@ -511,7 +511,7 @@ static uint32_t free_end(struct ring_pos *p)
 	uint32_t n = (uint32_t)p->seen & (p->ring->entries - 1), pool = pool_size(p->ring);
 	uint32_t first = (uint32_t)atomic_load_explicit(&p->ring->places[n], memory_order_relaxed);
 
-	first = MIN(first, pool);
+	first = MIN(first, p->area);	/* no buffer lies beyond: who says so must not lead us there */
 	if (p->at <= first)
 		return first;
 	if (enough(p, p->area))

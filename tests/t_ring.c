@@ -521,6 +521,27 @@ static void test_pool(void)
 	end();
 }
 
+/* What is free is told by places, and any neighbour can write those */
+static void test_head_places(void)
+{
+	static const uint8_t bytes[ROOM - 200];
+	enum { MANY = 1024, TURNS = 2000 };
+	bool inside = true;
+
+	begin_with(MANY, ROOM, 1);
+	for (unsigned in = 0; in < TURNS && inside; in++) {
+		for (unsigned i = 0; i < MANY; i++)
+			ring.places[i] = in < MANY ? UINT32_MAX : 0;
+		if (in >= MANY)
+			ring.shm->cursor[1].done = in - MANY + 1;
+		if (ring_reserve(&pos[0], burst, 1) == 1 && frame_set(burst[0], bytes, sizeof(bytes)))
+			inside = burst[0]->buf + burst[0]->room <= ring.pool + (size_t)MANY * ring.stride;
+		ring_publish(&pos[0], burst[0]->room && inside);
+	}
+	OK(inside, "lies about where buffers are do not lead the head out of its pool");
+	end();
+}
+
 /* The head must not take what the stage that was last is done with */
 static void test_join(void)
 {
@@ -601,6 +622,7 @@ int main(void)
 	test_cut();
 	test_spare();
 	test_pool();
+	test_head_places();
 	test_join();
 	return tap_done();
 }
