@@ -121,6 +121,7 @@ static bool rx_unmap(struct bytes_rx *b)
 		b->start = 0;
 		b->end = rest;
 		b->rx.lasting_len = 0;
+		b->rx.moving = false;
 		return true;
 	}
 	free(buf);
@@ -254,11 +255,10 @@ static int bytes_recv(struct rx *rx, struct frame **f, int max)
 		if (rx_mapped(b))
 			mapped_ahead(&b->map, b->start);
 		n = b->turned ? 0 : rx_parse(b, f, max);
-		if (rx_mapped(b)) {
-			if (mapped_shrunk())
-				return rx_shrunk(b);
+		if (mapped_shrunk())
+			return rx_shrunk(b);
+		if (rx_mapped(b))
 			b->rx.moving = mapped_due(&b->map, b->start);
-		}
 		if (n)
 			return n;
 		if (b->turned) {
@@ -480,9 +480,14 @@ static void start_block(struct bytes_tx *b, unsigned filling)
 
 static int file_flush(struct bytes_tx *b)
 {
+	int err;
+
 	list_buffer(b);
-	if (behind_last(&b->behind, b->run, b->nruns))
-		return tx_failed(b, b->behind.err);
+	err = behind_last(&b->behind, b->run, b->nruns);
+	if (!err && b->tx.lender && mapped_shrunk())
+		err = -EFAULT;	/* zeros were written; of longer runs the kernel says the same */
+	if (err)
+		return tx_failed(b, -err);
 	start_block(b, b->filling);
 	b->flushed = tx_streamed(&b->tx);
 	return 0;
@@ -517,12 +522,14 @@ static int bytes_flush(struct tx *tx)
 static int tx_make_room(struct bytes_tx *b)
 {
 	unsigned next = (b->filling + 1) % ARRAY_SIZE(b->block);
+	int err;
 
 	if (!b->regular)
 		return bytes_flush(&b->tx);
 	list_buffer(b);
-	if (behind_give(&b->behind, b->run, b->nruns))
-		return tx_failed(b, b->behind.err);
+	err = behind_give(&b->behind, b->run, b->nruns);
+	if (err)
+		return tx_failed(b, -err);
 	b->block[b->filling].upto = tx_streamed(&b->tx);
 	start_block(b, next);
 	return 0;

@@ -122,6 +122,7 @@ size_t mapped_give_back(struct mapped *m, size_t at)
 	size_t gone = at & ~(size_t)(STEP - 1);
 
 	m->due_at = at + STEP;
+	guarded.from = (uintptr_t)m->base + gone;	/* what is below may be another's next */
 	pthread_mutex_lock(&m->lock);
 	m->done = gone;
 	pthread_cond_signal(&m->moved);
