@@ -286,6 +286,8 @@ static bool give_one(struct stage *st, struct ring_out *out, struct frame **f, i
 		n -= took;
 		if (!n)
 			break;
+		if (took)		/* to the end of a ring's pool, as it may be */
+			continue;
 		if (st->leaving) {
 			refuse(f, n, REASON_STOPPED);
 			break;
