@@ -298,7 +298,7 @@ struct rules_sink {
  * @rules:	In force
  * @errors:	Packets that a rule could not judge
  * @now_ns:	Monotonic clock for log limits; set by the caller before each burst
- * @in_row:	Packets lie one behind the other, also from burst to burst; likewise
+ * @in_row:	Packets lie one behind the other, also from burst to burst; the caller's to set
  * @md:		PCRE2 match data, large enough for every pattern of @rules
  * @mc:		PCRE2 limits: the time a pattern may take is bounded
  */

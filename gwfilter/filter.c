@@ -50,7 +50,6 @@ static void filter_burst(struct stage *st, struct frame **f, int n)
 
 	flt->st = st;
 	flt->m.now_ns = st->now_ns;
-	flt->m.in_row = st->rx->lasting;
 	rules_burst(&flt->m, f, n, &sink);
 }
 
