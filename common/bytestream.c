@@ -686,6 +686,15 @@ static const struct tx_ops bytes_tx_ops = {
 	.close = bytes_tx_close,
 };
 
+/* Classic pcap has no blocks: an offer would be the header of a packet that is none */
+static const struct tx_ops classic_tx_ops = {
+	.send = bytes_send,
+	.flush = bytes_flush,
+	.poll = bytes_tx_poll,
+	.end = bytes_end,
+	.close = bytes_tx_close,
+};
+
 /* Opened without O_TRUNC first: it may be the very file we read */
 static void tx_prepare(struct bytes_tx *b, const struct rx *rx)
 {
@@ -742,7 +751,7 @@ struct tx *bytes_tx_open(const char *spec, const struct stream_conf *conf)
 	snprintf(b->name, sizeof(b->name), "%s%s%s", conf->prog, *conf->as ? ":" : "", conf->as);
 	b->w.name = b->name;
 	b->w.format = cap_format_of(spec);
-	b->tx.ops = &bytes_tx_ops;
+	b->tx.ops = b->w.format == CAP_PCAP ? &classic_tx_ops : &bytes_tx_ops;
 	b->tx.kind = b->regular ? "file" : "stream";
 	return &b->tx;
 }

@@ -28,8 +28,10 @@ void ring_out_open(struct ring_out *out, struct tx *tx, struct stream_conf *conf
 	out->in = in;
 	out->why = why;
 	out->stride = MAX(RING_STRIDE, FRAME_HEADROOM + longest);
-	if (!why && (!tx->ops->offer || !kind_has_neighbour(tx->kind)))
+	if (!why && !kind_has_neighbour(tx->kind))
 		out->why = "no neighbour";
+	else if (!why && !tx->ops->offer)
+		out->why = "classic pcap";
 	else if (!why && !strncmp(tx->spec, "bind+", 5))
 		out->why = "several readers may come";
 	out->state = out->why ? OUT_STREAM : OUT_UNDECIDED;

@@ -67,6 +67,18 @@ def large():
        "and every packet accounted for", err)
 
 
+def classic_fifo():
+    """Classic pcap has no room for an offer of a ring"""
+    fifo = path("fifo.pcap")
+    os.mkfifo(fifo)
+    for chain in ("gwcap -i in.pcapng -o fifo.pcap", "gwcap -i in.pcapng | gwdecap -o fifo.pcap",
+                  "gwcap -i in.pcapng | gwdecap | gwinject -o fifo.pcap"):
+        status, _, err = run("sh", "-c", "cat fifo.pcap >from_fifo.pcap & %s && wait" % chain,
+                             cwd=path(""))
+        ok(status == 0, "a fifo: " + chain, err)
+        opens(path("from_fifo.pcap"), "what comes from it", "gwdecap -o" in chain)
+
+
 def main():
     large()
     generate("in.pcapng", COUNT, 40)
@@ -85,6 +97,7 @@ def main():
         opens(path(name), name, False)
     for name in ("decap.pcapng", "tee2.pcapng", "plain.pcap"):
         opens(path(name), name, True)
+    classic_fifo()
 
 
 main()

@@ -58,7 +58,7 @@ def kinds():
             same("%s-endian, %sseconds, packets of many sizes" % (byte, unit))
     put("in.pcap", pcap(20000, 100))
     same("packets of 100 bytes")
-    pipe = "mkfifo out.pcap && { cat out.pcap >got.pcap & } && gwfilter -q --no-ring -i in.pcap" \
+    pipe = "mkfifo out.pcap && { cat out.pcap >got.pcap & } && gwfilter -q -i in.pcap" \
            " -o out.pcap -e '%s' && wait && rm out.pcap && cmp got.pcap piped.pcap" % RULE[1]
     status, _, err = run("sh", "-c", pipe, cwd=path(""))
     ok(status == 0, "the same into a pipe that is a .pcap as well", err)
