@@ -188,15 +188,18 @@ static bool sleep_until(struct stage *st, struct pollfd *fds, int n)
  */
 static bool sleep_on(struct stage *st, struct pollfd *fds, int n, bool idle)
 {
-	bool ok = true;
+	bool ok = true, moved;
 
 	fds[n++] = (struct pollfd){ .fd = st->sig_fd, .events = POLLIN };
-	/* What a turn of the loop touches is in no cache after a second: there is none */
-	while (!sleep_until(st, fds, n) && idle && st->now_ns >= st->next_tick_ns) {
+	/* What a turn of the loop touches is in no cache after a second: there is none, behind
+	 * one that found nothing */
+	while (!(moved = sleep_until(st, fds, n)) && idle && st->calm &&
+	       st->now_ns >= st->next_tick_ns) {
 		stats_beat(&st->stats, st->now_ns);
 		tick(st);
 		idle = settled(st);
 	}
+	st->calm = !moved;
 	ring_in_rise(&st->in);
 	for (unsigned t = 0; t < st->ntx; t++)
 		ok &= ring_out_rise(&st->out[t]);

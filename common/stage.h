@@ -139,6 +139,7 @@ struct stage {
 	char said[192];			/* what it said last */
 	uint64_t next_tick_ns;
 	uint64_t next_look_ns;
+	bool calm;			/* nothing but time woke us the last time */
 	uint64_t stop_at_ns;
 	uint64_t made;			/* by stage_reply() and ops->make */
 	uint64_t inherited;		/* a crashed predecessor's burst */
