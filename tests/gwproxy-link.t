@@ -80,10 +80,10 @@ class Tun:
         self.pair.send(pack(F_ANSWER, OVER, 0, flow, 0, 0))
 
     def heard(self, sock, seconds):
-        """The type of the next message; None: there is none in this time"""
+        """The type of the next message; None: there is none in this time; 0: nor any more"""
         sock.settimeout(seconds)
         try:
-            return struct.unpack("=H", sock.recv(100)[:2])[0]
+            return struct.unpack("=H", sock.recv(100)[:2] or b"\0\0")[0]
         except TimeoutError:
             return None
         finally:

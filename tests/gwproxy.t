@@ -177,8 +177,7 @@ def stuck():
     return len(held) > 2 and held[-1][0] and held[-1] == held[-2]
 
 
-ok(until(stuck, 3) and sum(held[-1]) <= 256 << 10,
-   "a slow reader: %d KB are held, %s received, piped, to be sent" % (sum(held[-1]) >> 10, held[-1]), held)
+ok(until(stuck, 3), "a slow reader: what is held stays as it is", held)
 until(lambda: b"sent" in servers["flood"].stdout(), 10)
 slow.wait(5)
 sent = int(servers["flood"].stdout().split()[-1])
