@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 	matcher_open(&flt.m, &flt.conf, rules_start(&flt.conf));
 	priv_no_new();
 	stage_open(&st);
-	flt.m.in_row = st.rx->lasting;
+	flt.m.in_row = st.rx && st.rx->lasting;
 	matcher_publish(&flt.m, st.stats.page, true);
 	stage_confine(&st);
 	status = stage_run(&st);
