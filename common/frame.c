@@ -7,12 +7,6 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-#define LINE		64u
-
-/* Not a multiple of the page size: headers at one offset of every page would
- * share a few sets of the L1 cache. */
-#define STRIDE_ALIGN	LINE
-
 /* Descriptor and version word, before a buffer in a pool */
 #define FRONT		192u
 
@@ -45,12 +39,10 @@ void frame_unguard(struct frame *f)
 }
 #endif
 
-/* An odd number of lines: headers of packets of one length would share a few sets of the
- * cache if their distance were a power of two */
+/* A buffer off what is free */
 static bool cut(struct frame *f, struct frame_space *s, size_t bytes)
 {
-	size_t lines = (bytes + FRAME_REDZONE + LINE - 1) / LINE | 1;
-	size_t size = MIN(lines * LINE, (size_t)s->stride);
+	size_t size = MIN(frame_spread(bytes + FRAME_REDZONE), (size_t)s->stride);
 
 	if (size > (size_t)(s->end - s->at))
 		return false;
@@ -183,15 +175,12 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 
 struct frame **frame_pool_new(unsigned n, size_t room)
 {
-	size_t stride = FRONT + room;
+	size_t stride = frame_spread(FRONT + room);
 	struct frame **pool;
 	uint8_t *mem;
 
-	stride = (stride + STRIDE_ALIGN - 1) / STRIDE_ALIGN * STRIDE_ALIGN;
-	if (stride % 4096 == 0)
-		stride += STRIDE_ALIGN;
 	pool = calloc(n + 1, sizeof(*pool));
-	mem = pool ? aligned_alloc(STRIDE_ALIGN, n * stride) : NULL;
+	mem = pool ? aligned_alloc(FRAME_LINE, n * stride) : NULL;
 	if (!mem) {
 		free(pool);
 		return NULL;

@@ -48,6 +48,7 @@
 #define FRAME_BURST	64		/* most frames in one burst */
 #define FRAME_HEADROOM	128u		/* before a packet in the frame's own buffer */
 #define FRAME_SHARED	128u		/* bytes of a descriptor that neighbours share */
+#define FRAME_LINE	64u		/* bytes of a line of the cache: buffers begin at one */
 #define FRAME_DATA_MAX	262144u		/* longest packet: libpcap's MAXIMUM_SNAPLEN */
 
 /* What gwinject carries out on a frame's behalf (also in streams: append only) */
@@ -246,7 +247,18 @@ static inline void __attribute__((nonnull)) frame_reset(struct frame *f)
 	frame_unguard(f);
 }
 
-bool frame_find_room(struct frame *f, size_t bytes) __attribute__((nonnull));
+/**
+ * frame_spread() - How far apart buffers of so many bytes are to begin: an odd number of lines
+ *
+ * Headers of packets of one length would share a few sets of the cache if their distance were a
+ * power of two, as that of pages is.
+ */
+static inline size_t frame_spread(size_t bytes)
+{
+	return ((bytes + FRAME_LINE - 1) / FRAME_LINE | 1) * FRAME_LINE;
+}
+
+bool frame_find_room(struct frame *f, size_t bytes) __attribute__((nonnull));	/* frame_room()'s */
 
 /**
  * frame_room() - Make sure that the frame's own buffer has room for so many bytes

@@ -12,7 +12,7 @@
 
 #include "ring.h"
 
-#define LINE		64u
+#define LINE		FRAME_LINE
 #define PAGE		4096u
 #define BUSY_PART	8u	/* a head sleeps until no more of the ring than this part is in use */
 #define FETCH_AHEAD	8u	/* descriptors under way from memory while one is looked at */
@@ -90,22 +90,13 @@ static void blank(struct ring *r)
 		r->bell[k] = -1;
 }
 
-/* An odd number of lines: headers at one offset of every page would share a few sets of
- * the cache */
-static uint32_t spread(uint32_t stride)
-{
-	uint32_t lines = (stride + LINE - 1) / LINE;
-
-	return (lines | 1) * LINE;
-}
-
 int ring_create(struct ring *r, uint32_t entries, uint32_t stride)
 {
 	struct layout l;
 	int err;
 
 	blank(r);
-	stride = spread(stride);
+	stride = (uint32_t)frame_spread(stride);
 	if (!geometry_ok(entries, stride))
 		return -EINVAL;
 	l = layout_of(entries, stride);
