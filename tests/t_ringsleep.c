@@ -175,6 +175,17 @@ static unsigned drain(unsigned most)
 	return done;
 }
 
+/* The head sleeps over @n packets: it is rung when the last one is done with */
+static void rung_when_empty(unsigned n)
+{
+	drain(n - 1);
+	ring_wake(&pos[1]);
+	OK(!rings(0), "it sleeps on while the ring is not empty");
+	drain(1);
+	ring_wake(&pos[1]);
+	OK(rings(0), "and is rung when it is");
+}
+
 /* So often that the head knows how long packets are */
 static void get_used_to(uint32_t len)
 {
@@ -243,12 +254,7 @@ static void test_area_left(void)
 	OK(n < 512 && top <= RING_WARM, "less than an eighth of the ring is in use, by choice");
 	bind_seat(1, 2);
 	OK(ring_doze(&pos[0], false), "the head sleeps over it");
-	drain(n - 1);
-	ring_wake(&pos[1]);
-	OK(!rings(0), "until the ring is empty");
-	drain(1);
-	ring_wake(&pos[1]);
-	OK(rings(0), "as it is now");
+	rung_when_empty(n);
 	ring_rise(&pos[0], true);
 	OK(fill(1400, &top) == 4096, "and may be all of it again");
 	end();
@@ -266,12 +272,7 @@ static void test_bytes_short(void)
 	n = 20 + fill(8400, &top);
 	OK(n < 1024 / 8 && top <= RING_WARM && ring_doze(&pos[0], false),
 	   "the head sleeps when there are no bytes: %u packets", n);
-	drain(n - 1);
-	ring_wake(&pos[1]);
-	OK(!rings(0), "though few entries are in use");
-	drain(1);
-	ring_wake(&pos[1]);
-	OK(rings(0), "until there are");
+	rung_when_empty(n);
 	end();
 }
 
