@@ -64,6 +64,7 @@ bool frame_find_room(struct frame *f, size_t bytes)
 	} else {
 		f->buf = s->spare + (size_t)(f->version - s->versions) * s->stride;
 		f->room = s->stride;
+		frame_touch(f);
 		f->spare = 1;
 	}
 	frame_unguard(f);

@@ -13,9 +13,10 @@
  * The first FRAME_SHARED bytes of a descriptor, two cache lines, are what neighbours
  * on a ring share; what follows is where the frame lies in this process.
  *
- * The bytes of a frame may be changed in place, within [off, off + len), after
- * frame_touch().  Who needs more room calls frame_own(), which moves the packet into
- * the frame's own buffer.  A frame belongs to a stage from rx_recv() to rx_release().
+ * A frame may be changed, its descriptor and the bytes within [off, off + len) in place, after
+ * frame_touch(): only of a frame that was touched the next stage on a ring learns anything
+ * new.  Who needs more room calls frame_own(), which moves the packet into the frame's own
+ * buffer.  A frame belongs to a stage from rx_recv() to rx_release().
  *
  * On a ring a buffer is no longer than its packet asks for when it comes in: packets that lie
  * close to each other share pages, and with them what a processor knows of pages.  The few
@@ -202,6 +203,11 @@ static inline void version_touch(_Atomic uint32_t *v)
 	atomic_thread_fence(memory_order_release);
 }
 
+static inline bool version_odd(_Atomic uint32_t *v)
+{
+	return atomic_load_explicit(v, memory_order_relaxed) & 1;
+}
+
 static inline void version_settle(_Atomic uint32_t *v)
 {
 	uint32_t now = atomic_load_explicit(v, memory_order_relaxed);
@@ -211,7 +217,7 @@ static inline void version_settle(_Atomic uint32_t *v)
 }
 
 /**
- * frame_touch() - Bytes of the frame are about to be changed
+ * frame_touch() - The frame, its descriptor or its bytes, is about to be changed
  *
  * Its version is odd until the frame is handed on; called again meanwhile, it does nothing.
  */
@@ -227,6 +233,7 @@ static inline void frame_touch(struct frame *f)
  */
 static inline void frame_drop(struct frame *f, enum reason reason, uint32_t rule)
 {
+	frame_touch(f);
 	f->verdict = (uint16_t)reason;
 	f->rule = rule;
 }
@@ -320,6 +327,7 @@ static inline enum reason frame_parse(struct frame *f)
 {
 	if (likely(f->pkt.flags & PKT_PARSED))
 		return REASON_NONE;
+	frame_touch(f);
 	return packet_parse(&f->pkt, frame_data(f), f->len, f->linktype);
 }
 

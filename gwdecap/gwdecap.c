@@ -34,6 +34,7 @@ static enum reason split(struct frame *f)
 		f->pkt.flags = 0;	/* it is no packet that begins here */
 		return r;
 	}
+	frame_touch(f);
 	f->endpoint = e.g.endpoint;
 	f->attachment = e.g.attachment;
 	f->cookie = e.g.cookie;

@@ -165,8 +165,8 @@ enum reason outer_return(struct frame *f, uint32_t mtu)
 		return REASON_LINKTYPE;
 	if (len > mtu && f->marks & FRAME_CHANGED && !(f->marks & FRAME_FRAGMENT))
 		return REASON_TOO_LARGE;
-	leave_cooked(f, &o);
 	frame_touch(f);
+	leave_cooked(f, &o);
 	turn(&o, frame_encap(f), f->encap_linktype);
 	if (f->marks & FRAME_FRAGMENT)
 		return REASON_NONE;	/* each fragment gets its own lengths */

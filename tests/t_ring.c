@@ -152,7 +152,8 @@ static void test_edit(void)
 	   burst[0]->buf == ring.pool + place_of(0), "which can be made its own");
 	OK(frame_set(burst[1], &no, sizeof(no)), "written to");
 	frame_drop(burst[2], REASON_RULE, 5);
-	OK(version(1) & 1 && !(version(2) & 1), "its version is odd while it changes");
+	OK(version(1) & 1, "its version is odd while it changes");
+	OK(version(2) & 1, "so is that of a frame with a verdict");
 	OK(shared(2)->verdict == REASON_NONE, "a verdict is private until the burst is done");
 	ring_put(&pos[1]);
 	OK(!(version(0) & 1) && !(version(1) & 1) && !(version(2) & 1), "then even again");
@@ -601,12 +602,39 @@ static void test_guard(void)
 	   !caught(burst[0], -(int)FRAME_HEADROOM), "and headroom");
 	end();
 }
+
+/* A stage that forgets to tell is stopped */
+static void test_untold(void)
+{
+	int status;
+	pid_t pid;
+
+	begin(1);
+	publish(1, 1);
+	if (ring_take(&pos[1], burst, 1) != 1)
+		abort();
+	burst[0]->cookie++;
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		close(STDERR_FILENO);
+		ring_put(&pos[1]);
+		_exit(0);
+	}
+	OK(pid > 0 && waitpid(pid, &status, 0) == pid && status,
+	   "a frame that was changed without frame_touch() is found");
+	frame_touch(burst[0]);
+	ring_put(&pos[1]);
+	OK(!(version(0) & 1), "with it it goes on");
+	end();
+}
 #endif
 
 int main(void)
 {
 #ifdef FRAME_GUARDED
 	test_guard();
+	test_untold();
 #endif
 	test_create();
 	test_map();
