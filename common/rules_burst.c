@@ -4,6 +4,8 @@
  */
 #include "rules_int.h"
 
+_Static_assert(FRAME_BURST <= 64, "index_quiet(): a bit a frame");
+
 /**
  * struct job - One packet under judgement
  * @v:		What comes of it
@@ -349,9 +351,21 @@ static inline void fetch_next(const struct frame *f, size_t span)
 	__builtin_prefetch(frame_data(f) + span + 128);
 }
 
+/* What is wrong with a packet is said when it is judged */
+static void parse_burst(struct frame **f, int n, size_t span)
+{
+	for (int i = 0; i < n; i++) {
+		if (span)
+			fetch_next(f[i], span);
+		if (!f[i]->verdict)
+			frame_parse(f[i]);
+	}
+}
+
 void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_sink *sink)
 {
 	struct job j = { .m = m, .sink = sink };
+	uint64_t quiet = 0;
 	size_t span = m->in_row ? (size_t)(frame_data(f[n - 1]) - frame_data(f[0])) : 0;
 
 	if (!m->rules->n && m->rules->def == RULE_PASS)
@@ -359,10 +373,10 @@ void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_
 	if (looks_at_bytes(m, f[0]))
 		frame_fetch(f, n);
 	m->met = false;
-	for (int i = 0; i < n; i++) {
-		if (span)
-			fetch_next(f[i], span);
-		if (!f[i]->verdict)
+	parse_burst(f, n, span);
+	if (!m->rules->has_flow && m->rules->def == RULE_PASS)	/* who meets no rule passes */
+		quiet = index_quiet(m->rules->index, f, n);
+	for (int i = 0; i < n; i++)
+		if (!(quiet >> i & 1) && !f[i]->verdict)
 			run_packet(&j, f[i]);
-	}
 }

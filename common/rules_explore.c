@@ -60,15 +60,6 @@ struct explore {
 	struct ways *ways;
 };
 
-enum l4_class l4_class(int version, uint8_t proto)
-{
-	if (proto == IPPROTO_TCP)
-		return L4_TCP;
-	if (proto == IPPROTO_UDP)
-		return L4_UDP;
-	return proto == (version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) ? L4_ICMP : L4_OTHER;
-}
-
 uint32_t field_max(enum field field)
 {
 	return field == FIELD_PROTO ? 0xff : field <= FIELD_DPORT ? 0xffff : UINT32_MAX;

@@ -19,6 +19,10 @@
  *
  * Being unsure always means "any", so the index never loses a match; the program itself has
  * the last word where nothing is certain.
+ *
+ * Most packets are of no interest to any rule.  A class of TCP or UDP whose shelves are of
+ * ports only has a gate, a bit map for each of the two: a packet neither of whose ports is in
+ * it meets no rule.  So has a class without any rule.
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -63,12 +67,15 @@ struct shelf {
  * struct class
  * @any:	Rules on no shelf
  * @box:	From 1 on
+ * @gate:	By FIELD_SPORT, FIELD_DPORT: ports that are asked for; NULL, both: not only
+ *		ports are
  */
 struct class {
 	struct listed *any;
 	size_t nany;
 	struct box *box;
 	size_t nboxes, box_room;
+	uint64_t *gate[2];
 	unsigned nshelves;
 	struct shelf shelf[FIELDS];
 };
@@ -81,6 +88,9 @@ struct rules_index {
 	struct class class[CLASSES];
 	bool reads;
 };
+
+#define PORTS	65536u
+#define WORD	64u
 
 /* A span of a field that a way asks for, and how many ask for just that */
 struct ask {
@@ -385,6 +395,31 @@ static void fill_any(struct class *c, struct entries *pile)
 	c->nany = n;
 }
 
+/* Ports for which the shelf has a list */
+static void open_gate(uint64_t *gate, const struct shelf *s)
+{
+	for (size_t i = 0; i <= s->ladder.n; i++) {
+		uint64_t lo = i ? s->ladder.rung[i - 1] : 0;
+		uint64_t end = i < s->ladder.n ? MIN(s->ladder.rung[i], PORTS) : PORTS;
+
+		for (; s->slot[i].n && lo < end; lo++)
+			gate[lo / WORD] |= 1ull << lo % WORD;
+	}
+}
+
+/* Shelves are sorted by field */
+static void build_gate(struct class *c, enum l4_class l4)
+{
+	bool ports = l4 <= L4_UDP && c->nshelves && c->shelf[c->nshelves - 1].field <= FIELD_DPORT;
+
+	if (c->nany || (c->nshelves && !ports))
+		return;
+	for (unsigned i = 0; i < 2; i++)
+		c->gate[i] = rules_alloc(PORTS / 8);
+	for (unsigned i = 0; i < c->nshelves; i++)
+		open_gate(c->gate[c->shelf[i].field], &c->shelf[i]);
+}
+
 /* Return: does it look at addresses? */
 static bool build_class(struct class *c, const struct rules *r, unsigned class)
 {
@@ -406,6 +441,7 @@ static bool build_class(struct class *c, const struct rules *r, unsigned class)
 		c->nshelves++;
 	}
 	fill_any(c, &f.pile[FIELDS]);
+	build_gate(c, f.class.l4);
 	for (unsigned i = 0; i <= FIELDS; i++)
 		free(f.pile[i].e);
 	free(f.way);
@@ -442,6 +478,8 @@ void index_free(struct rules_index *ix)
 		}
 		free(c->any);
 		free(c->box);
+		free(c->gate[0]);
+		free(c->gate[1]);
 	}
 	free(ix);
 }
@@ -466,17 +504,45 @@ static bool read_field(enum field field, uint8_t off, const struct sight *s, uin
 	return true;
 }
 
+static const struct class *class_of(const struct rules_index *ix, const struct packet *p)
+{
+	return &ix->class[(p->version == 4 ? 0 : 4) + l4_class(p->version, p->proto)];
+}
+
+static bool asked_for(const uint64_t *gate, uint16_t port)
+{
+	return gate[port / WORD] >> port % WORD & 1;
+}
+
+uint64_t index_quiet(const struct rules_index *ix, struct frame *const *f, int n)
+{
+	enum { WHOLE = PKT_PARSED | PKT_L4, FRAGMENT = PKT_FRAG_FIRST | PKT_FRAG_LATER };
+	uint64_t quiet = 0;
+
+	for (int i = 0; i < n; i++) {
+		const struct packet *p = &f[i]->pkt;
+		const struct class *c;
+
+		if (unlikely((p->flags & (WHOLE | FRAGMENT)) != WHOLE))
+			continue;
+		c = class_of(ix, p);
+		if (c->gate[0] && !asked_for(c->gate[FIELD_SPORT], p->port[0]) &&
+		    !asked_for(c->gate[FIELD_DPORT], p->port[1]))
+			quiet |= 1ull << i;
+	}
+	return quiet;
+}
+
 void index_start(const struct rules_index *ix, const struct sight *s, struct index_walk *w)
 {
 	const struct packet *p = &s->f->pkt;
-	enum l4_class l4 = l4_class(p->version, p->proto);
-	const struct class *c = &ix->class[(p->version == 4 ? 0 : 4) + l4];
+	const struct class *c = class_of(ix, p);
 	uint32_t v;
 
 	w->s = s;
 	w->boxes = c->box;
 	w->n = 0;
-	w->sure = p->flags & PKT_L4 || l4 == L4_OTHER;
+	w->sure = p->flags & PKT_L4 || l4_class(p->version, p->proto) == L4_OTHER;
 	index_add(w, c->any, c->nany);
 	for (unsigned i = 0; i < c->nshelves; i++) {
 		const struct shelf *shelf = &c->shelf[i];

@@ -5,6 +5,7 @@
 #ifndef GW_RULES_INT_H
 #define GW_RULES_INT_H
 
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stddef.h>
 
@@ -103,7 +104,14 @@ struct packet_class {
 	enum l4_class l4;
 };
 
-enum l4_class l4_class(int version, uint8_t proto);
+static inline enum l4_class l4_class(int version, uint8_t proto)
+{
+	if (proto == IPPROTO_TCP)
+		return L4_TCP;
+	if (proto == IPPROTO_UDP)
+		return L4_UDP;
+	return proto == (version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6) ? L4_ICMP : L4_OTHER;
+}
 
 /* Words of the packet.  Ports are the first two 16-bit words behind the IP header, whatever the
  * protocol; IPv4 has the first word of each address; the protocol is one of L4_OTHER only.
@@ -184,6 +192,9 @@ struct index_walk {
 
 /* Does a walk look at bytes of packets that are parsed? */
 bool index_reads(const struct rules_index *ix) __attribute__((pure));
+
+/* Bit i: f[i], of at most FRAME_BURST, is a packet that no rule can match */
+uint64_t index_quiet(const struct rules_index *ix, struct frame *const *f, int n);
 
 void index_start(const struct rules_index *ix, const struct sight *s, struct index_walk *w);
 

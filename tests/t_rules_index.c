@@ -4,6 +4,7 @@
  * are certain only of what is so
  */
 #include <arpa/inet.h>
+#include <limits.h>
 #include <stdio.h>
 
 #include "rulestest.h"
@@ -249,6 +250,7 @@ static void compare(struct matcher *m, struct frame *f, struct tally *t)
 {
 	uint32_t n = m->rules->n, last = 0;
 	uint8_t *said = calloc(n, 1);
+	bool quiet = index_quiet(m->rules->index, &f, 1);
 	struct index_walk w;
 	struct candidate c;
 
@@ -269,7 +271,7 @@ static void compare(struct matcher *m, struct frame *f, struct tally *t)
 		is = rule_matches(m, rule, &s, false) > 0;
 		other = said[i] == 2 && rule_matches(m, rule, &s, true) > 0;
 		t->pairs++;
-		t->lost += is && !said[i];
+		t->lost += is && (!said[i] || quiet);
 		t->lied += said[i] == 2 && other != is;
 		if (t->lost + t->lied == 1)
 			printf("# %s: %s\n", is ? "lost" : "lied", rule->where);
@@ -351,6 +353,64 @@ static void test_forms(void)
 		rules_free(r);
 		free(text);
 	}
+}
+
+/* How many of all ports are not quiet; UINT_MAX if one is of which the index knows a rule */
+static unsigned loud(const struct rules *r, int version, uint8_t proto, uint16_t other, bool dst)
+{
+	unsigned n = 0;
+
+	for (uint32_t port = 0; port <= UINT16_MAX; port++) {
+		struct frame *f = dst ? packet(version, proto, other, (uint16_t)port)
+				      : packet(version, proto, (uint16_t)port, other);
+		bool quiet = index_quiet(r->index, &f, 1);
+		struct index_walk w;
+		struct candidate c;
+
+		start(r, f, &w);
+		if (quiet && index_next(&w, &c))
+			return UINT_MAX;
+		n += !quiet;
+	}
+	return n;
+}
+
+static bool quiet_now(const struct rules *r, struct frame *f)
+{
+	return index_quiet(r->index, &f, 1);
+}
+
+/* Packets that meet no rule are told by their ports, where rules ask for ports only */
+static void test_quiet(void)
+{
+	struct rules_conf c = conf(RULES_FILTER, "drop where udp dst port 7\n"
+				   "drop where udp src port 65535\n"
+				   "count where udp src portrange 100-163\n"
+				   "drop where tcp port 0\n");
+	struct rules *r = rules_load(&c);
+	struct frame *f[3];
+
+	OK(loud(r, 4, IPPROTO_UDP, 8, true) == 1, "of destination ports, the one");
+	OK(loud(r, 4, IPPROTO_UDP, 8, false) == 65, "of source ports, range and last one");
+	OK(loud(r, 6, IPPROTO_UDP, 7, false) == 65536, "all, where the other port is asked for");
+	OK(loud(r, 6, IPPROTO_TCP, 1, true) == 1 && loud(r, 6, IPPROTO_TCP, 1, false) == 1,
+	   "the first one");
+	OK(quiet_now(r, packet(4, IPPROTO_ICMP, 7, 7)), "a class without rules is quiet");
+	OK(!quiet_now(r, packet(4, IPPROTO_SCTP, 8, 8)), "never one whose ports nobody parsed");
+	f[0] = packet(4, IPPROTO_UDP, 8, 8);
+	f[0]->pkt.flags |= PKT_FRAG_FIRST;
+	OK(!quiet_now(r, f[0]), "nor a fragment");
+	f[0]->pkt.flags = 0;
+	OK(!quiet_now(r, f[0]), "nor one that was not parsed");
+	f[0] = f[1] = f[2] = packet(4, IPPROTO_UDP, 8, 8);
+	OK(index_quiet(r->index, f, 3) == 7, "a bit each");
+	rules_free(r);
+	c = conf(RULES_FILTER, "drop where udp dst port 7\ndrop where udp and host 10.0.0.9\n"
+		 "drop where tcp\n");
+	r = rules_load(&c);
+	OK(!quiet_now(r, packet(4, IPPROTO_UDP, 8, 8)), "who asks for an address has to look");
+	OK(!quiet_now(r, packet(4, IPPROTO_TCP, 8, 8)), "and who asks for nothing");
+	rules_free(r);
 }
 
 /* Ranges so wide that not all lists would fit */
@@ -517,6 +577,7 @@ int main(void)
 	test_index();
 	test_index_oracle();
 	test_forms();
+	test_quiet();
 	test_wide();
 	test_ten_thousand();
 	test_table();
