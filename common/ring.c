@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mman.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <stddef.h>
@@ -15,6 +16,7 @@
 
 #define LINE		FRAME_LINE
 #define PAGE		4096u
+#define HUGE		(2u << 20)	/* on amd64, and on arm64 with such pages */
 #define BUSY_PART	8u	/* a head sleeps until no more of the ring than this part is in use */
 #define FETCH_AHEAD	8u	/* descriptors under way from memory while one is looked at */
 #define SEALS		(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
@@ -59,19 +61,48 @@ static bool geometry_ok(uint32_t entries, uint32_t stride)
 	       stride % LINE == 0 && pool_bytes(entries, stride) <= UINT32_MAX;
 }
 
-/* Of a live segment all pages are there before its first packet, which comes at full rate;
- * spare buffers are seldom used */
+/* Where huge pages of the file can be mapped as such */
+static uint8_t *map_aligned(int fd, size_t size)
+{
+	uint8_t *all = mmap(NULL, size + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *mem;
+	size_t skip;
+
+	if (all == MAP_FAILED)
+		return NULL;
+	skip = -(uintptr_t)all % HUGE;
+	mem = mmap(all + skip, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+	if (mem == MAP_FAILED) {
+		munmap(all, size + HUGE);
+		return NULL;
+	}
+	munmap(all, skip);
+	size = (size + PAGE - 1) / PAGE * PAGE;
+	munmap(mem + size, HUGE - skip);
+	return mem;
+}
+
+/*
+ * All pages are there before the first packet, which comes at full rate; huge ones (Linux 6.1):
+ * of long packets each has pages of its own, more than a processor knows at a time.  Best
+ * effort: else pages come when they are touched.  Spare buffers are seldom used.
+ */
+static void populate(uint8_t *mem, const struct layout *l)
+{
+	madvise(mem, MIN((l->spares + HUGE - 1) / HUGE * HUGE, l->end), MADV_COLLAPSE);
+	madvise(mem, l->spares, MADV_POPULATE_WRITE);
+}
+
 static int map(struct ring *r, uint32_t entries, uint32_t stride)
 {
 	struct layout l = layout_of(entries, stride);
 	uint8_t *mem;
 
 	r->size = l.end;
-	mem = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, 0);
-	if (mem == MAP_FAILED)
+	mem = map_aligned(r->fd, r->size);
+	if (!mem)
 		return -errno;
-	if (entries <= RING_ENTRIES)	/* best effort: they come when they are touched */
-		madvise(mem, l.spares, MADV_POPULATE_WRITE);
+	if (entries <= RING_ENTRIES)	/* a live segment */
+		populate(mem, &l);
 	r->shm = (struct ring_shm *)(void *)mem;
 	r->entries = entries;
 	r->stride = stride;

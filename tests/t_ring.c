@@ -26,6 +26,7 @@ static void test_create(void)
 		OK(ring_create(&ring, bad[i].entries, bad[i].stride) == -EINVAL,
 		   "%u entries of %u bytes are refused", bad[i].entries, bad[i].stride);
 	begin(1);
+	OK((uintptr_t)ring.shm % (2u << 20) == 0, "huge pages may be mapped");
 	OK(ring.stride % 128 == 64 && ring.stride >= ROOM, "spare buffers begin at odd lines");
 	end();
 	OK(ring.fd == -1 && !ring.shm && ring.bell[0] == -1, "closed");
