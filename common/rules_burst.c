@@ -4,8 +4,6 @@
  */
 #include "rules_int.h"
 
-_Static_assert(FRAME_BURST <= 64, "index_quiet(): a bit a frame");
-
 /**
  * struct job - One packet under judgement
  * @v:		What comes of it
@@ -333,6 +331,13 @@ static void run_packet(struct job *j, struct frame *f)
 		run_fragment(j);
 }
 
+/* The index knows what comes of it */
+static void decide(struct job *j, struct frame *f, struct rule *rule)
+{
+	j->f = f;
+	deliver(j, rule, false);
+}
+
 /*
  * Are bytes of these packets looked at?  Where no rule asks for more than what gwdecap left in
  * the descriptor, only those of packets that a rule may match; there are some if there were.
@@ -365,7 +370,7 @@ static void parse_burst(struct frame **f, int n, size_t span)
 void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_sink *sink)
 {
 	struct job j = { .m = m, .sink = sink };
-	uint64_t quiet = 0;
+	uint32_t told[FRAME_BURST] = { 0 };
 	size_t span = m->in_row ? (size_t)(frame_data(f[n - 1]) - frame_data(f[0])) : 0;
 
 	if (!m->rules->n && m->rules->def == RULE_PASS)
@@ -374,9 +379,16 @@ void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_
 		frame_fetch(f, n);
 	m->met = false;
 	parse_burst(f, n, span);
-	if (!m->rules->has_flow && m->rules->def == RULE_PASS)	/* who meets no rule passes */
-		quiet = index_quiet(m->rules->index, f, n);
-	for (int i = 0; i < n; i++)
-		if (!(quiet >> i & 1) && !f[i]->verdict)
+	if (!m->rules->has_flow)
+		index_tell(m->rules->index, f, n, told);
+	for (int i = 0; i < n; i++) {
+		if (f[i]->verdict)
+			continue;
+		if (told[i] == INDEX_NONE && m->rules->def == RULE_PASS)
+			continue;
+		if (told[i] == INDEX_LOOK || told[i] == INDEX_NONE)
 			run_packet(&j, f[i]);
+		else
+			decide(&j, f[i], &m->rules->rule[told[i] - INDEX_FIRST]);
+	}
 }

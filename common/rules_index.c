@@ -22,7 +22,8 @@
  *
  * Most packets are of no interest to any rule.  A class of TCP or UDP whose shelves are of
  * ports only has a gate, a bit map for each of the two: a packet neither of whose ports is in
- * it meets no rule.  So has a class without any rule.
+ * it meets no rule.  So has a class without any rule.  And where the first rule on a list
+ * asks for nothing but what the list says, it decides.
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -42,9 +43,10 @@ struct box {
 	bool last;
 };
 
-/* A list on a shelf */
+/* A list on a shelf; @told: by it, as index_tell() says */
 struct slot {
 	uint32_t at, n;
+	uint32_t told;
 };
 
 /**
@@ -69,6 +71,7 @@ struct shelf {
  * @box:	From 1 on
  * @gate:	By FIELD_SPORT, FIELD_DPORT: ports that are asked for; NULL, both: not only
  *		ports are
+ * @port:	Their shelves
  */
 struct class {
 	struct listed *any;
@@ -76,6 +79,7 @@ struct class {
 	struct box *box;
 	size_t nboxes, box_room;
 	uint64_t *gate[2];
+	const struct shelf *port[2];
 	unsigned nshelves;
 	struct shelf shelf[FIELDS];
 };
@@ -395,6 +399,24 @@ static void fill_any(struct class *c, struct entries *pile)
 	c->nany = n;
 }
 
+/* Does a rule decide about each packet for which its "where" holds? */
+static bool decides(const struct rule *r)
+{
+	return (r->action == RULE_PASS || r->action == RULE_DROP || r->action == RULE_REJECT) &&
+	       !r->flow && !r->ntests && !r->every && !r->rate.n;
+}
+
+static void foretell(const struct rules *r, const struct shelf *s)
+{
+	for (size_t i = 0; i <= s->ladder.n; i++) {
+		struct slot *slot = &s->slot[i];
+		const struct listed *first = &s->list[slot->at];
+
+		if (slot->n && first->certain && !first->box && decides(&r->rule[first->rule]))
+			slot->told = INDEX_FIRST + first->rule;
+	}
+}
+
 /* Ports for which the shelf has a list */
 static void open_gate(uint64_t *gate, const struct shelf *s)
 {
@@ -408,7 +430,7 @@ static void open_gate(uint64_t *gate, const struct shelf *s)
 }
 
 /* Shelves are sorted by field */
-static void build_gate(struct class *c, enum l4_class l4)
+static void build_gate(struct class *c, const struct rules *r, enum l4_class l4)
 {
 	bool ports = l4 <= L4_UDP && c->nshelves && c->shelf[c->nshelves - 1].field <= FIELD_DPORT;
 
@@ -416,8 +438,11 @@ static void build_gate(struct class *c, enum l4_class l4)
 		return;
 	for (unsigned i = 0; i < 2; i++)
 		c->gate[i] = rules_alloc(PORTS / 8);
-	for (unsigned i = 0; i < c->nshelves; i++)
+	for (unsigned i = 0; i < c->nshelves; i++) {
+		c->port[c->shelf[i].field] = &c->shelf[i];
 		open_gate(c->gate[c->shelf[i].field], &c->shelf[i]);
+		foretell(r, &c->shelf[i]);
+	}
 }
 
 /* Return: does it look at addresses? */
@@ -441,7 +466,7 @@ static bool build_class(struct class *c, const struct rules *r, unsigned class)
 		c->nshelves++;
 	}
 	fill_any(c, &f.pile[FIELDS]);
-	build_gate(c, f.class.l4);
+	build_gate(c, r, f.class.l4);
 	for (unsigned i = 0; i <= FIELDS; i++)
 		free(f.pile[i].e);
 	free(f.way);
@@ -509,28 +534,28 @@ static const struct class *class_of(const struct rules_index *ix, const struct p
 	return &ix->class[(p->version == 4 ? 0 : 4) + l4_class(p->version, p->proto)];
 }
 
-static bool asked_for(const uint64_t *gate, uint16_t port)
+static uint32_t told_by(const struct class *c, enum field field, uint16_t port)
 {
-	return gate[port / WORD] >> port % WORD & 1;
+	const struct shelf *s = c->port[field];
+
+	if (!(c->gate[field][port / WORD] >> port % WORD & 1))
+		return INDEX_NONE;
+	return s->slot[ladder_find(&s->ladder, port)].told;
 }
 
-uint64_t index_quiet(const struct rules_index *ix, struct frame *const *f, int n)
+void index_tell(const struct rules_index *ix, struct frame *const *f, int n, uint32_t *told)
 {
 	enum { WHOLE = PKT_PARSED | PKT_L4, FRAGMENT = PKT_FRAG_FIRST | PKT_FRAG_LATER };
-	uint64_t quiet = 0;
 
 	for (int i = 0; i < n; i++) {
 		const struct packet *p = &f[i]->pkt;
-		const struct class *c;
+		const struct class *c = class_of(ix, p);
 
-		if (unlikely((p->flags & (WHOLE | FRAGMENT)) != WHOLE))
-			continue;
-		c = class_of(ix, p);
-		if (c->gate[0] && !asked_for(c->gate[FIELD_SPORT], p->port[0]) &&
-		    !asked_for(c->gate[FIELD_DPORT], p->port[1]))
-			quiet |= 1ull << i;
+		told[i] = INDEX_LOOK;
+		if (likely((p->flags & (WHOLE | FRAGMENT)) == WHOLE && c->gate[0]))
+			told[i] = MIN(told_by(c, FIELD_SPORT, p->port[0]),
+				      told_by(c, FIELD_DPORT, p->port[1]));
 	}
-	return quiet;
 }
 
 void index_start(const struct rules_index *ix, const struct sight *s, struct index_walk *w)

@@ -4,7 +4,6 @@
  * are certain only of what is so
  */
 #include <arpa/inet.h>
-#include <limits.h>
 #include <stdio.h>
 
 #include "rulestest.h"
@@ -242,7 +241,7 @@ static struct frame *random_packet(void)
 }
 
 struct tally {
-	unsigned pairs, lost, lied, disorder, certain, candidates;
+	unsigned pairs, lost, lied, disorder, certain, candidates, told;
 };
 
 /* All rules against one packet: each by itself, and what the index says */
@@ -250,10 +249,11 @@ static void compare(struct matcher *m, struct frame *f, struct tally *t)
 {
 	uint32_t n = m->rules->n, last = 0;
 	uint8_t *said = calloc(n, 1);
-	bool quiet = index_quiet(m->rules->index, &f, 1);
 	struct index_walk w;
 	struct candidate c;
+	uint32_t told;
 
+	index_tell(m->rules->index, &f, 1, &told);
 	start(m->rules, f, &w);
 	for (bool first = true; index_next(&w, &c); first = false) {
 		t->disorder += !first && c.rule <= last;
@@ -271,7 +271,9 @@ static void compare(struct matcher *m, struct frame *f, struct tally *t)
 		is = rule_matches(m, rule, &s, false) > 0;
 		other = said[i] == 2 && rule_matches(m, rule, &s, true) > 0;
 		t->pairs++;
-		t->lost += is && (!said[i] || quiet);
+		t->lost += is && (!said[i] || (told != INDEX_LOOK && i + INDEX_FIRST < told));
+		t->lied += !is && i + INDEX_FIRST == told;
+		t->told += i + INDEX_FIRST == told;
 		t->lied += said[i] == 2 && other != is;
 		if (t->lost + t->lied == 1)
 			printf("# %s: %s\n", is ? "lost" : "lied", rule->where);
@@ -304,6 +306,47 @@ static void test_index_oracle(void)
 	OK(!t.lied && t.certain > 10000, "it was wrong about %u of %u it was certain of", t.lied,
 	   t.certain);
 	OK(t.candidates < t.pairs / 2, "%u candidates", t.candidates);
+}
+
+/* The same of rules that ask for ports only: a few, and many */
+static void test_ports_oracle(void)
+{
+	static const char *const actions[] = {
+		"drop", "drop", "pass", "reject", "count", "drop payload /[0-9]/",
+	};
+	static const char *const forms[] = {
+		"port #", "udp dst port #", "tcp src port #", "udp src portrange 1-#", "tcp portrange #-6",
+		"udp and (dst port # or src port 7)", "src port 4 and udp dst port #",
+	};
+	struct tally t = { 0 };
+
+	for (unsigned round = 0; round < 100; round++) {
+		struct rules_conf c;
+		struct matcher m;
+		size_t size;
+		char *text;
+		FILE *out = open_memstream(&text, &size);
+
+		for (unsigned n = roll(round % 2 ? 20 : 3) + 1; n; n--) {
+			fprintf(out, "%s where ", actions[roll(ARRAY_SIZE(actions))]);
+			for (const char *p = forms[roll(ARRAY_SIZE(forms))]; *p; p++)
+				fputc(*p == '#' ? '1' + (int)roll(7) : *p, out);
+			fputc('\n', out);
+		}
+		fclose(out);
+		c = conf(RULES_FILTER, text);
+		matcher_open(&m, &c, rules_load(&c));
+		for (unsigned i = 0; i < 500; i++) {
+			struct frame *f = random_packet();
+
+			if (f)
+				compare(&m, f, &t);
+		}
+		matcher_close(&m);
+		free(text);
+	}
+	OK(!t.lost && !t.lied && t.told > 500, "of %u pairs ports told %u: %u lost, %u wrong",
+	   t.pairs, t.told, t.lost, t.lied);
 }
 
 /* Forms of a thousand rules of which a packet must meet few */
@@ -355,61 +398,70 @@ static void test_forms(void)
 	}
 }
 
-/* How many of all ports are not quiet; UINT_MAX if one is of which the index knows a rule */
-static unsigned loud(const struct rules *r, int version, uint8_t proto, uint16_t other, bool dst)
+static uint32_t told(const struct rules *r, struct frame *f)
+{
+	uint32_t t;
+
+	index_tell(r->index, &f, 1, &t);
+	return t;
+}
+
+/* Of all ports, how many are told so? */
+static unsigned ports(const struct rules *r, uint32_t what, int version, uint8_t proto,
+		      uint16_t other, bool dst)
 {
 	unsigned n = 0;
 
-	for (uint32_t port = 0; port <= UINT16_MAX; port++) {
-		struct frame *f = dst ? packet(version, proto, other, (uint16_t)port)
-				      : packet(version, proto, (uint16_t)port, other);
-		bool quiet = index_quiet(r->index, &f, 1);
-		struct index_walk w;
-		struct candidate c;
-
-		start(r, f, &w);
-		if (quiet && index_next(&w, &c))
-			return UINT_MAX;
-		n += !quiet;
-	}
+	for (uint32_t port = 0; port <= UINT16_MAX; port++)
+		n += told(r, dst ? packet(version, proto, other, (uint16_t)port)
+				 : packet(version, proto, (uint16_t)port, other)) == what;
 	return n;
 }
 
-static bool quiet_now(const struct rules *r, struct frame *f)
+/* What can be told by ports alone, where rules ask for ports only */
+static void test_tell(void)
 {
-	return index_quiet(r->index, &f, 1);
-}
-
-/* Packets that meet no rule are told by their ports, where rules ask for ports only */
-static void test_quiet(void)
-{
+	enum { FIRST = INDEX_FIRST };
 	struct rules_conf c = conf(RULES_FILTER, "drop where udp dst port 7\n"
 				   "drop where udp src port 65535\n"
-				   "count where udp src portrange 100-163\n"
-				   "drop where tcp port 0\n");
+				   "pass where udp src portrange 100-163\n"
+				   "reject where tcp dst port 0\n"
+				   "count where udp dst port 9\n"
+				   "drop every 2 where udp dst port 10\n"
+				   "drop payload \"x\" where udp dst port 11\n"
+				   "drop where udp dst port 12 and udp[8] = 1\n"
+				   "drop where udp src port 100\n");
 	struct rules *r = rules_load(&c);
 	struct frame *f[3];
+	uint32_t each[3];
 
-	OK(loud(r, 4, IPPROTO_UDP, 8, true) == 1, "of destination ports, the one");
-	OK(loud(r, 4, IPPROTO_UDP, 8, false) == 65, "of source ports, range and last one");
-	OK(loud(r, 6, IPPROTO_UDP, 7, false) == 65536, "all, where the other port is asked for");
-	OK(loud(r, 6, IPPROTO_TCP, 1, true) == 1 && loud(r, 6, IPPROTO_TCP, 1, false) == 1,
-	   "the first one");
-	OK(quiet_now(r, packet(4, IPPROTO_ICMP, 7, 7)), "a class without rules is quiet");
-	OK(!quiet_now(r, packet(4, IPPROTO_SCTP, 8, 8)), "never one whose ports nobody parsed");
-	f[0] = packet(4, IPPROTO_UDP, 8, 8);
+	OK(ports(r, FIRST, 4, 17, 8, true) == 1 && told(r, packet(4, 17, 8, 7)) == FIRST,
+	   "one destination port");
+	OK(ports(r, INDEX_LOOK, 4, 17, 8, true) == 4, "rules that do not always decide are asked");
+	OK(ports(r, INDEX_NONE, 4, 17, 8, true) == 65531, "all others are nobody's");
+	OK(ports(r, FIRST + 1, 6, 17, 8, false) == 1 && told(r, packet(6, 17, 65535, 8)) == FIRST + 1,
+	   "the last source port");
+	OK(ports(r, FIRST + 2, 4, 17, 8, false) == 64, "a range");
+	OK(ports(r, FIRST, 4, 17, 7, false) == 65536, "of two rules the first decides");
+	OK(told(r, packet(4, 17, 100, 9)) == INDEX_LOOK, "if it does");
+	OK(ports(r, FIRST + 3, 6, 6, 1, true) == 1 && told(r, packet(6, 6, 1, 0)) == FIRST + 3,
+	   "the first port");
+	OK(told(r, packet(4, 1, 7, 7)) == INDEX_NONE, "a class without rules is nobody's");
+	OK(told(r, packet(4, 132, 8, 8)) == INDEX_LOOK, "ports that nobody parsed");
+	f[0] = packet(4, 17, 8, 8);
 	f[0]->pkt.flags |= PKT_FRAG_FIRST;
-	OK(!quiet_now(r, f[0]), "nor a fragment");
+	OK(told(r, f[0]) == INDEX_LOOK, "a fragment");
 	f[0]->pkt.flags = 0;
-	OK(!quiet_now(r, f[0]), "nor one that was not parsed");
-	f[0] = f[1] = f[2] = packet(4, IPPROTO_UDP, 8, 8);
-	OK(index_quiet(r->index, f, 3) == 7, "a bit each");
+	OK(told(r, f[0]) == INDEX_LOOK, "what was not parsed");
+	f[0] = f[1] = f[2] = packet(4, 17, 8, 7);
+	index_tell(r->index, f, 3, each);
+	OK(each[0] == FIRST && each[1] == FIRST && each[2] == FIRST, "each of a burst");
 	rules_free(r);
 	c = conf(RULES_FILTER, "drop where udp dst port 7\ndrop where udp and host 10.0.0.9\n"
 		 "drop where tcp\n");
 	r = rules_load(&c);
-	OK(!quiet_now(r, packet(4, IPPROTO_UDP, 8, 8)), "who asks for an address has to look");
-	OK(!quiet_now(r, packet(4, IPPROTO_TCP, 8, 8)), "and who asks for nothing");
+	OK(told(r, packet(4, 17, 8, 7)) == INDEX_LOOK, "who asks for an address has to look");
+	OK(told(r, packet(4, 6, 8, 8)) == INDEX_LOOK, "and who asks for nothing");
 	rules_free(r);
 }
 
@@ -576,8 +628,9 @@ int main(void)
 	pool = frame_pool_new(1, 4096);
 	test_index();
 	test_index_oracle();
+	test_ports_oracle();
 	test_forms();
-	test_quiet();
+	test_tell();
 	test_wide();
 	test_ten_thousand();
 	test_table();
