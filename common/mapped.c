@@ -6,8 +6,9 @@
 
 #include "mapped.h"
 
-#define AHEAD	(16u << 20)	/* so far the reader finds pages entered */
-#define CALL	(4u << 20)	/* so often the thread is told where it is */
+#define AHEAD	(64u << 20)	/* so far the reader finds pages entered */
+#define CALL	(32u << 20)	/* so often the thread is told where it is */
+#define BEHIND	(32u << 20)	/* so far what was read may yet be on its way out */
 #define CHUNK	(1u << 20)	/* entered at once */
 #define STEP	(256u << 20)	/* given back at once */
 
@@ -70,10 +71,17 @@ bool mapped_open(struct mapped *m, int fd, const struct stat *st)
 	return false;
 }
 
+/* Up to where pages are to be taken out */
+static size_t leave_to(const struct mapped *m)
+{
+	return m->at > BEHIND ? (m->at - BEHIND) & ~(size_t)(CHUNK - 1) : 0;
+}
+
 /* One piece of what is to be done, with the lock given up meanwhile; false: there is nothing */
 static bool work(struct mapped *m)
 {
 	size_t from = m->given, to = m->done, n = MIN((size_t)CHUNK, m->size - m->entered);
+	size_t left = MAX(m->left, m->given), leave = leave_to(m);
 	uint8_t *next = m->base + m->entered;
 
 	if (from < to) {
@@ -85,6 +93,10 @@ static bool work(struct mapped *m)
 		pthread_mutex_unlock(&m->lock);
 		/* What this does not do, as on an old kernel, faults do */
 		madvise(next, n, MADV_POPULATE_READ);
+	} else if (left < leave) {
+		m->left = leave;
+		pthread_mutex_unlock(&m->lock);
+		madvise(m->base + left, leave - left, MADV_DONTNEED);	/* faults bring it back */
 	} else {
 		return false;
 	}

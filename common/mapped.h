@@ -16,9 +16,10 @@
  * after each burst whether that happened.
  *
  * To enter pages into our tables takes a tenth of the time that a packet of 64 bytes does, so a
- * thread does it, ahead of the reader; from a disk, it is what waits.  It also gives back
- * what the reader has done with: page tables do not grow with the file.  The thread starts with
- * the first burst: it has the signal mask and the privileges of then.
+ * thread does it, ahead of the reader; from a disk, it is what waits.  It also takes pages out
+ * again that the reader has left, and gives back what it has done with: page tables do not
+ * grow with the file.  The thread starts with the first burst: it has the signal mask and the
+ * privileges of then.
  *
  * One file of a process is mapped at most.
  */
@@ -39,7 +40,8 @@
  * @call_at:	When the reader has come so far, the thread is told
  * @due_at:	... and when so far, it is time to give back
  * @at, @done:	What it was told: where the reader is, what it has done with
- * @entered, @given:	Up to where pages are in our tables; bytes in front given back
+ * @entered, @left, @given:	Up to where pages are in our tables, where they no longer are, and
+ *		what is not even mapped any more
  */
 struct mapped {
 	uint8_t *base;
@@ -47,7 +49,7 @@ struct mapped {
 	size_t call_at;
 	size_t due_at;
 	size_t at, done;
-	size_t entered, given;
+	size_t entered, left, given;
 	bool started;
 	bool quit;
 	pthread_t thread;

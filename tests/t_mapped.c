@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT */
-/* mapped.h: a file that gets shorter when all of it was read, and not all of it is written */
+/* mapped.h: a file that gets shorter when all of it was read, and not all of it is written;
+ * pages that were left */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "mapped.h"
 #include "stream.h"
 #include "tap.h"
 
@@ -59,6 +62,54 @@ static void shrinks(const char *dir, uint32_t size)
 	unlink(out);
 }
 
+/* MB of files in our tables */
+static unsigned mapped_mb(void)
+{
+	unsigned long pages = 0;
+	FILE *f = fopen("/proc/self/statm", "r");
+
+	if (!f || fscanf(f, "%*u %*u %lu", &pages) != 1)
+		abort();
+	fclose(f);
+	return (unsigned)(pages * (size_t)getpagesize() >> 20);
+}
+
+static bool soon(bool more, unsigned mb)
+{
+	for (int i = 0; i < 500; i++, usleep(10000))
+		if ((mapped_mb() > mb) == more)
+			return true;
+	return false;
+}
+
+static void leaves(const char *dir)
+{
+	enum { MB = 1 << 20, SIZE = 160 * MB };
+	struct mapped m;
+	struct stat st;
+	char in[64];
+	clock_t was;
+	int fd;
+
+	snprintf(in, sizeof(in), "%s/in", dir);
+	fd = open(in, O_RDWR | O_CREAT, 0644);
+	if (fd < 0 || write(fd, "first", 5) != 5 || ftruncate(fd, SIZE) || fstat(fd, &st))
+		abort();
+	OK(mapped_open(&m, fd, &st), "a file of 160 MB is mapped");
+	mapped_ahead(&m, 0);
+	OK(soon(true, 60), "its first pages are entered");
+	for (size_t at = 0; at <= SIZE; at += MB - 1)
+		mapped_ahead(&m, at);
+	OK(soon(false, 80), "those that the reader has left are taken out");
+	OK(!memcmp(m.base, "first", 5), "and come back when they are looked at");
+	was = clock();
+	usleep(100000);
+	OK(clock() - was < CLOCKS_PER_SEC / 20, "then the thread rests");
+	mapped_close(&m);
+	close(fd);
+	unlink(in);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/t_mapped.XXXXXX";
@@ -67,6 +118,7 @@ int main(void)
 		abort();
 	shrinks(dir, 100);
 	shrinks(dir, 1400);
+	leaves(dir);
 	rmdir(dir);
 	return tap_done();
 }
