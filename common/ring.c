@@ -458,7 +458,8 @@ void ring_put(struct ring_pos *p)
 	for (int i = 0; i < p->held; i++) {
 		if (p->dead >> i & 1)
 			continue;
-		if (version_odd(p->own[i].version))
+		/* Others can write the word: a verdict does not hang on it */
+		if (version_odd(p->own[i].version) || p->own[i].verdict)
 			give_one(p, i);
 		else
 			check_untouched(p, i);

@@ -63,7 +63,8 @@
  * private memory; the memory file is sealed against a change of size.  A cursor that goes
  * back or too far is -EPROTO.  A stage works on a private copy of each descriptor, every
  * offset and length of which was checked; only the packets' bytes are read where
- * others could still change them.
+ * others could still change them.  Version words are anybody's: a drop is handed on
+ * whatever they say.
  *
  * Seats.  Who sits where is told by a state word per stage, apart from the cursors:
  * joining and leaving is ringlink.h's business.

@@ -167,6 +167,22 @@ static void test_edit(void)
 	end();
 }
 
+/* Whatever becomes of a word that everybody can write */
+static void test_word(void)
+{
+	begin(2);
+	publish(1, 1);
+	if (ring_take(&pos[1], burst, 1) != 1)
+		abort();
+	frame_drop(burst[0], REASON_RULE, 5);
+	ring.versions[0]++;
+	ring_put(&pos[1]);
+	OK(ring_take(&pos[2], burst, 1) == 1 && burst[0]->verdict == REASON_RULE &&
+	   burst[0]->rule == 5, "a verdict is handed on though somebody made its version even");
+	ring_put(&pos[2]);
+	end();
+}
+
 static void test_copy(void)
 {
 	struct frame **pool = frame_pool_new(2, ROOM), moved;
@@ -641,6 +657,7 @@ int main(void)
 	test_map();
 	test_order();
 	test_edit();
+	test_word();
 	test_copy();
 	test_fewer();
 	test_cursors();
