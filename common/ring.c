@@ -65,7 +65,7 @@ static bool geometry_ok(uint32_t entries, uint32_t stride)
 static uint8_t *map_aligned(int fd, size_t size)
 {
 	uint8_t *all = mmap(NULL, size + HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), *mem;
-	size_t skip;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), skip;	/* arm64: up to 64 kB */
 
 	if (all == MAP_FAILED)
 		return NULL;
@@ -76,7 +76,7 @@ static uint8_t *map_aligned(int fd, size_t size)
 		return NULL;
 	}
 	munmap(all, skip);
-	size = (size + PAGE - 1) / PAGE * PAGE;
+	size = (size + page - 1) / page * page;
 	munmap(mem + size, HUGE - skip);
 	return mem;
 }
