@@ -80,10 +80,13 @@ static size_t leave_to(const struct mapped *m)
 /* One piece of what is to be done, with the lock given up meanwhile; false: there is nothing */
 static bool work(struct mapped *m)
 {
-	size_t from = m->given, to = m->done, n = MIN((size_t)CHUNK, m->size - m->entered);
+	size_t from = m->given, to = m->done, n;
 	size_t left = MAX(m->left, m->given), leave = leave_to(m);
-	uint8_t *next = m->base + m->entered;
+	uint8_t *next;
 
+	m->entered = MAX(m->entered, m->given);		/* the reader may have been faster */
+	n = MIN((size_t)CHUNK, m->size - m->entered);
+	next = m->base + m->entered;
 	if (from < to) {
 		m->given = to;
 		pthread_mutex_unlock(&m->lock);

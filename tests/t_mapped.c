@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,6 +111,32 @@ static void leaves(const char *dir)
 	unlink(in);
 }
 
+/* The reader is that much faster than the thread: what was given back is somebody else's */
+static void overtaken(const char *dir)
+{
+	enum { MB = 1 << 20, SIZE = 320 * MB, GONE = 256 * MB };
+	struct mapped m;
+	struct stat st;
+	char in[64];
+	int fd;
+
+	snprintf(in, sizeof(in), "%s/in", dir);
+	fd = open(in, O_RDWR | O_CREAT, 0644);
+	if (fd < 0 || ftruncate(fd, SIZE) || fstat(fd, &st) || !mapped_open(&m, fd, &st))
+		abort();
+	OK(mapped_give_back(&m, GONE + 1) == GONE, "256 MB are given back, none of them entered");
+	if (mmap(m.base, GONE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) != m.base)
+		abort();
+	mapped_ahead(&m, GONE + 1);
+	OK(soon(true, 60), "what follows is entered");
+	usleep(200000);
+	OK(mapped_mb() < 100, "what is there now is left alone");
+	munmap(m.base, GONE);
+	mapped_close(&m);
+	close(fd);
+	unlink(in);
+}
+
 int main(void)
 {
 	char dir[] = "/tmp/t_mapped.XXXXXX";
@@ -119,6 +146,7 @@ int main(void)
 	shrinks(dir, 100);
 	shrinks(dir, 1400);
 	leaves(dir);
+	overtaken(dir);
 	rmdir(dir);
 	return tap_done();
 }
