@@ -193,16 +193,18 @@ struct index_walk {
 /* Does a walk look at bytes of packets that are parsed? */
 bool index_reads(const struct rules_index *ix) __attribute__((pure));
 
-/**
- * index_tell() - What can be said of packets of a burst by their ports alone
- * @told:	Written, for each: INDEX_NONE: no rule can match it; INDEX_FIRST and more: that
- *		rule does, and decides; INDEX_LOOK: only a walk can tell
- *
- * Packets that were not parsed, fragments and those without ports are to be looked at.
- */
 #define INDEX_LOOK	0u
 #define INDEX_FIRST	1u
 #define INDEX_NONE	UINT32_MAX
+
+/**
+ * index_tell() - What can be said of packets of a burst by class and ports alone
+ * @told:	Written, for each: INDEX_NONE: no rule can match it; INDEX_FIRST and more: that
+ *		rule does, and decides; INDEX_LOOK: only a walk can tell
+ *
+ * Packets that were not parsed, fragments and those without a whole transport header are to be
+ * looked at.  Where rules remember flows it is not asked.
+ */
 void index_tell(const struct rules_index *ix, struct frame *const *f, int n, uint32_t *told);
 
 void index_start(const struct rules_index *ix, const struct sight *s, struct index_walk *w);
