@@ -46,8 +46,9 @@ class Bench:
         self.patterns = patterns or ["*"]
         self.work = work
         self.reported = 0
-        self.env = dict(os.environ, GW_RUN=os.path.join(work, "run"), PATH=":".join(
-            [os.path.join(BUILD, d) for d in ("bin", "bench", "tests")] + [os.environ["PATH"]]))
+        path = [os.path.join(BUILD, d) for d in ("bin", "bench", "tests")] + [os.environ["PATH"]]
+        self.env = dict(os.environ, LC_ALL="C.UTF-8", GW_RUN=os.path.join(work, "run"),
+                        PATH=":".join(path))
         print("\t".join(columns), flush=True)
 
     def wants(self, *names):
