@@ -7,11 +7,6 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-/* Descriptor and version word, before a buffer in a pool */
-#define FRONT		192u
-
-_Static_assert(sizeof(struct frame) + sizeof(uint32_t) <= FRONT, "and the version word");
-
 #ifdef FRAME_GUARDED
 /* Of [off, off + len) what lies in the own buffer */
 static void open_up(struct frame *f, int64_t off, size_t len)
@@ -174,23 +169,23 @@ bool frame_copy(struct frame *to, struct frame *from, size_t tail)
 	return true;
 }
 
+/* Descriptors lie side by side, in a few pages: each is looked at again and again */
 struct frame **frame_pool_new(unsigned n, size_t room)
 {
-	size_t stride = frame_spread(FRONT + room);
-	struct frame **pool;
-	uint8_t *mem;
+	size_t each = frame_spread(sizeof(struct frame)), stride = frame_spread(room);
+	size_t buffers = n * (each + FRAME_LINE), size = buffers + n * stride;
+	struct frame **pool = calloc(n + 1, sizeof(*pool));
+	uint8_t *mem = pool ? aligned_alloc(FRAME_LINE, size) : NULL;
 
-	pool = calloc(n + 1, sizeof(*pool));
-	mem = pool ? aligned_alloc(FRAME_LINE, n * stride) : NULL;
 	if (!mem) {
 		free(pool);
 		return NULL;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		pool[i] = (struct frame *)(void *)(mem + i * stride);
-		pool[i]->buf = mem + i * stride + FRONT;
-		pool[i]->room = (uint32_t)(stride - FRONT);
-		pool[i]->version = (_Atomic uint32_t *)(void *)(pool[i]->buf - sizeof(uint32_t));
+		pool[i] = (struct frame *)(void *)(mem + i * each);
+		pool[i]->buf = mem + buffers + i * stride;
+		pool[i]->room = (uint32_t)stride;
+		pool[i]->version = (_Atomic uint32_t *)(void *)(mem + n * each) + i;
 		pool[i]->space = NULL;
 		pool[i]->spare = 0;
 		atomic_init(pool[i]->version, 0);
