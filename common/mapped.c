@@ -80,11 +80,11 @@ static size_t leave_to(const struct mapped *m)
 /* One piece of what is to be done, with the lock given up meanwhile; false: there is nothing */
 static bool work(struct mapped *m)
 {
-	size_t from = m->given, to = m->done, n;
-	size_t left = MAX(m->left, m->given), leave = leave_to(m);
+	size_t from = m->given, to = m->done, leave = leave_to(m), n;
 	uint8_t *next;
 
-	m->entered = MAX(m->entered, m->given);		/* the reader may have been faster */
+	m->entered = MAX(m->entered, from);	/* the reader may have been faster */
+	m->left = MAX(m->left, from);
 	n = MIN((size_t)CHUNK, m->size - m->entered);
 	next = m->base + m->entered;
 	if (from < to) {
@@ -96,10 +96,12 @@ static bool work(struct mapped *m)
 		pthread_mutex_unlock(&m->lock);
 		/* What this does not do, as on an old kernel, faults do */
 		madvise(next, n, MADV_POPULATE_READ);
-	} else if (left < leave) {
+	} else if (m->left < leave) {
+		next = m->base + m->left;
+		n = leave - m->left;
 		m->left = leave;
 		pthread_mutex_unlock(&m->lock);
-		madvise(m->base + left, leave - left, MADV_DONTNEED);	/* faults bring it back */
+		madvise(next, n, MADV_DONTNEED);	/* faults bring it back */
 	} else {
 		return false;
 	}

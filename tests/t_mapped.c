@@ -83,20 +83,31 @@ static bool soon(bool more, unsigned mb)
 	return false;
 }
 
-static void leaves(const char *dir)
+enum { MB = 1 << 20 };
+
+/* A file with a hole, mapped; nobody else knows it any more */
+static int map_file(struct mapped *m, const char *dir, size_t size)
 {
-	enum { MB = 1 << 20, SIZE = 160 * MB };
-	struct mapped m;
 	struct stat st;
 	char in[64];
-	clock_t was;
 	int fd;
 
 	snprintf(in, sizeof(in), "%s/in", dir);
 	fd = open(in, O_RDWR | O_CREAT, 0644);
-	if (fd < 0 || write(fd, "first", 5) != 5 || ftruncate(fd, SIZE) || fstat(fd, &st))
+	if (fd < 0 || write(fd, "first", 5) != 5 || ftruncate(fd, (off_t)size) || fstat(fd, &st) ||
+	    unlink(in))
 		abort();
-	OK(mapped_open(&m, fd, &st), "a file of 160 MB is mapped");
+	OK(mapped_open(m, fd, &st), "a file of %zu MB is mapped", size / MB);
+	return fd;
+}
+
+static void leaves(const char *dir)
+{
+	enum { SIZE = 160 * MB };
+	struct mapped m;
+	int fd = map_file(&m, dir, SIZE);
+	clock_t was;
+
 	mapped_ahead(&m, 0);
 	OK(soon(true, 60), "its first pages are entered");
 	for (size_t at = 0; at <= SIZE; at += MB - 1)
@@ -108,22 +119,15 @@ static void leaves(const char *dir)
 	OK(clock() - was < CLOCKS_PER_SEC / 20, "then the thread rests");
 	mapped_close(&m);
 	close(fd);
-	unlink(in);
 }
 
 /* The reader is that much faster than the thread: what was given back is somebody else's */
 static void overtaken(const char *dir)
 {
-	enum { MB = 1 << 20, SIZE = 320 * MB, GONE = 256 * MB };
+	enum { GONE = 256 * MB };
 	struct mapped m;
-	struct stat st;
-	char in[64];
-	int fd;
+	int fd = map_file(&m, dir, 320 * MB);
 
-	snprintf(in, sizeof(in), "%s/in", dir);
-	fd = open(in, O_RDWR | O_CREAT, 0644);
-	if (fd < 0 || ftruncate(fd, SIZE) || fstat(fd, &st) || !mapped_open(&m, fd, &st))
-		abort();
 	OK(mapped_give_back(&m, GONE + 1) == GONE, "256 MB are given back, none of them entered");
 	if (mmap(m.base, GONE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0) != m.base)
 		abort();
@@ -134,7 +138,6 @@ static void overtaken(const char *dir)
 	munmap(m.base, GONE);
 	mapped_close(&m);
 	close(fd);
-	unlink(in);
 }
 
 int main(void)
