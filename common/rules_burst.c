@@ -382,9 +382,7 @@ void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_
 	if (!m->rules->has_flow)
 		index_tell(m->rules->index, f, n, told);
 	for (int i = 0; i < n; i++) {
-		if (f[i]->verdict)
-			continue;
-		if (told[i] == INDEX_NONE && m->rules->def == RULE_PASS)
+		if (f[i]->verdict || (told[i] == INDEX_NONE && m->rules->def == RULE_PASS))
 			continue;
 		if (told[i] == INDEX_LOOK || told[i] == INDEX_NONE)
 			run_packet(&j, f[i]);

@@ -281,6 +281,21 @@ static void compare(struct matcher *m, struct frame *f, struct tally *t)
 	free(said);
 }
 
+static void compare_random(char *text, unsigned packets, struct tally *t)
+{
+	struct rules_conf c = conf(RULES_FILTER, text);
+	struct matcher m;
+
+	matcher_open(&m, &c, rules_load(&c));
+	for (unsigned i = 0; i < packets; i++) {
+		struct frame *f = random_packet();
+
+		if (f)
+			compare(&m, f, t);
+	}
+	matcher_close(&m);
+}
+
 /* Random rules and packets: the index loses no match, and what it is certain of is so */
 static void test_index_oracle(void)
 {
@@ -288,17 +303,8 @@ static void test_index_oracle(void)
 
 	for (unsigned round = 0; round < 12; round++) {
 		char *text = random_rules(round % 2 ? 200 : 10);
-		struct rules_conf c = conf(RULES_FILTER, text);
-		struct matcher m;
 
-		matcher_open(&m, &c, rules_load(&c));
-		for (unsigned i = 0; i < 1500; i++) {
-			struct frame *f = random_packet();
-
-			if (f)
-				compare(&m, f, &t);
-		}
-		matcher_close(&m);
+		compare_random(text, 1500, &t);
 		free(text);
 	}
 	OK(!t.lost && !t.disorder, "of %u pairs of rules and packets the index lost %u", t.pairs,
@@ -321,8 +327,6 @@ static void test_ports_oracle(void)
 	struct tally t = { 0 };
 
 	for (unsigned round = 0; round < 100; round++) {
-		struct rules_conf c;
-		struct matcher m;
 		size_t size;
 		char *text;
 		FILE *out = open_memstream(&text, &size);
@@ -334,15 +338,7 @@ static void test_ports_oracle(void)
 			fputc('\n', out);
 		}
 		fclose(out);
-		c = conf(RULES_FILTER, text);
-		matcher_open(&m, &c, rules_load(&c));
-		for (unsigned i = 0; i < 500; i++) {
-			struct frame *f = random_packet();
-
-			if (f)
-				compare(&m, f, &t);
-		}
-		matcher_close(&m);
+		compare_random(text, 500, &t);
 		free(text);
 	}
 	OK(!t.lost && !t.lied && t.told > 500, "of %u pairs ports told %u: %u lost, %u wrong",
