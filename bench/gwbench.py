@@ -17,9 +17,9 @@ BUILD = os.path.join(ROOT, os.environ.get("BUILD", "build"))
 RUNS = int(os.environ.get("RUNS", "5"))
 # The generator's processor and the appliance's
 CPUS = sorted(os.sched_getaffinity(0))
-MEMORY_MB = 768		# more than a case writes
 GENERATOR_CPU, APPLIANCE_CPU = CPUS[0], CPUS[-1]
 STAGES = {"gwcap", "gwdecap", "gwfilter", "gwmangle", "gwinject", "gwtee", "gwhealth"}
+MEMORY_MB = 768		# more than a case writes
 ECHO = "exec b_echo eth0"
 FILTER = "-f " + shlex.quote(os.path.join(ROOT, "examples/censor-filter.rules"))
 MANGLE = "-f " + shlex.quote(os.path.join(ROOT, "examples/censor-mangle.rules"))
@@ -101,9 +101,10 @@ class Bench:
         """A guest's free memory may be its host's by now, and comes back a page at a time: who
         writes a file would wait for that.  So somebody else did just before."""
         name = os.path.join(self.work, "memory")
+        block = bytes(1 << 20)
         with open(name, "wb", buffering=0) as f:
             for _ in range(MEMORY_MB):
-                f.write(bytes(1 << 20))
+                f.write(block)
         os.unlink(name)
 
     def seconds(self, cmd):
