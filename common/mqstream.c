@@ -16,8 +16,8 @@
  * slow libzmq (4.3.4) still loses the last ones: the writer throws away what its encoder
  * holds once the queue is empty, and a reader at its high-water mark, when a Unix socket
  * hangs up, what the kernel holds (its issue 4660).  So the very last message is padding,
- * longer than all these buffers: only padding is lost.  A reader waits for it a moment,
- * lest it lingers at a writer that nobody reads any more.
+ * longer than all these buffers: only padding is lost.  A reader waits a moment for that
+ * of each writer, lest it lingers where nobody reads any more.
  *
  * libzmq lets a second binder steal an ipc path silently, so the binder holds a lock on
  * PATH.lock.  Buffers are bounded by the high-water mark: an output that cannot send says
@@ -276,6 +276,7 @@ struct mq_rx {
 	int hwm;
 	unsigned inputs, ended;
 	uint64_t ended_nonce[STREAM_INPUTS_MAX];
+	uint64_t padded;		/* bit per producer that ended: its padding came */
 	uint64_t end_by_ns;		/* all have ended: padding is waited for until then */
 	bool aborted;
 	struct mq_addr addr;
@@ -362,6 +363,14 @@ static void msg_ended(struct mq_rx *m, bool abort)
 		missing(m, (unsigned)m->who, m->reader.total);
 }
 
+/* Nothing of a producer that ended lingers any more */
+static void msg_padded(struct mq_rx *m)
+{
+	for (unsigned i = 0; i < m->ended; i++)
+		if (m->ended_nonce[i] == m->reader.hello.nonce)
+			m->padded |= 1ull << i;
+}
+
 /* What came behind packets */
 static void msg_event(struct mq_rx *m, enum cap_event ev)
 {
@@ -400,18 +409,19 @@ static int msg_parse(struct mq_rx *m, struct frame **f, int max)
 			m->rx.streamed[m->who] += (unsigned)got;
 		}
 		msg_event(m, ev);
+		if (m->reader.padding)
+			msg_padded(m);
 	}
 	memcpy(f, m->frames, (size_t)n * sizeof(*f));
 	return n;
 }
 
-/* All producers ended, and the last one's padding came, or comes no more */
+/* All producers ended, and the padding of each came, or comes no more */
 static bool over(const struct mq_rx *m)
 {
 	if (m->ended < m->inputs)
 		return false;
-	return clock_mono() >= m->end_by_ns ||
-	       (m->reader.padding && m->reader.hello.nonce == m->ended_nonce[m->inputs - 1]);
+	return (unsigned)__builtin_popcountll(m->padded) == m->inputs || clock_mono() >= m->end_by_ns;
 }
 
 /* Nothing more is taken: did the stream end, or do we leave it? */

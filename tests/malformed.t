@@ -8,13 +8,16 @@ Short by default; SOAK=1 does every byte and a million mutations.  SEED=N repeat
 import os
 import random
 import struct
+import subprocess
+import time
 
-from gwtest import Proc, SOAK, accounts, done, generate, have, ok, path, run, status_field, until
+from gwtest import Proc, SOAK, account, accounts, done, generate, have, ok, path, run, status_field, until
 
 SEED = int(os.environ.get("SEED") or random.SystemRandom().randrange(1 << 32))
 RND = random.Random(SEED)
 print("# SEED=%d" % SEED)
 ETHER, RAW, SLL, SLL2 = 1, 101, 113, 276
+HELLO = struct.pack("<I", 0x80475701)
 
 
 def ipv4(proto, data, opts=b"", frag=0, src="0a000001", dst="0a000002"):
@@ -247,9 +250,8 @@ def test_strangers():
     decap = Proc("gwdecap", "-i", "ipc://%s" % path("sock"), "-o", path("s.pcapng"))
     until(lambda: os.path.exists(path("sock")))
     bad = list(bad_messages(replay))
-    run("h_mqsend", "ipc://" + path("sock"), data=b"".join(
-        struct.pack("<I", len(m)) + m for m in bad))
-    run("h_mqsend", "ipc://" + path("sock"), data=struct.pack("<I", 17 << 20) + bytes(17 << 20))
+    run("h_mqsend", "ipc://" + path("sock"), data=framed(*bad))
+    run("h_mqsend", "ipc://" + path("sock"), data=framed(bytes(17 << 20)))
     ok(decap.running() and "anitizer" not in decap.stderr(), "%d messages of a stranger stop nobody" %
        len(bad), decap.stderr()[-2000:])
     ok(rss(decap.pid) < 200, "one longer than any may be is not taken in", rss(decap.pid))
@@ -264,30 +266,62 @@ def test_strangers():
     ok(1 <= lines <= 10, "which is logged, but not for each", lines, err[:2000])
 
 
-def with_nonce(message, nonce):
-    """The same message from another producer"""
-    at = message.index(struct.pack("<I", 0x80475701)) + 8 + 8
-    return message[:at] + struct.pack("<Q", nonce) + message[at + 8:]
+def from_producer(message, nonce, packets=0):
+    """The same message from another producer, which had sent some packets before"""
+    at = message.index(HELLO) + 8 + 8
+    return message[:at] + struct.pack("<Q8xQ", nonce, packets) + message[at + 24:]
+
+
+def ten_packets():
+    """A producer's only message"""
+    run("gwcap", "-q", "-i", generate("p.pcapng", 10, 40), "-o", path("p10.pcapng"))
+    with open(path("p10.pcapng"), "rb") as f:
+        return f.read()
+
+
+def padding(message, nonce, packets):
+    """What ZeroMQ may lose at the end is this: padding behind a hello like @message's"""
+    hello = from_producer(message, nonce, packets)
+    at = hello.index(HELLO)
+    length = (1 << 20) + 12
+    return (hello[:at + struct.unpack_from("<I", hello, at + 4)[0]] +
+            struct.pack("<II", 0x80475704, length) + bytes(1 << 20) + struct.pack("<I", length))
+
+
+def framed(*messages):
+    """For h_mqsend"""
+    return b"".join(struct.pack("<I", len(m)) + m for m in messages)
+
+
+def test_two_ends():
+    """Who ended first is waited for as well, or its last message had nowhere to go"""
+    whole, where = ten_packets(), "ipc://%s" % path("two")
+    decap = Proc("gwdecap", "-i", where, "--inputs", "2", "-o", path("t.pcapng"))
+    slow = Proc("h_mqsend", where, stdin=subprocess.PIPE)
+    slow.p.stdin.write(framed(from_producer(whole, 1)))
+    slow.p.stdin.flush()
+    until(lambda: os.path.exists(path("t.pcapng")) and os.path.getsize(path("t.pcapng")) > 1000)
+    status, _, err = run("h_mqsend", where, data=framed(from_producer(whole, 2), padding(whole, 2, 10)))
+    time.sleep(0.1)
+    ok(status == 0 and decap.running(), "two producers ended, the padding of one came: a moment for the other's",
+       err, decap.stderr())
+    slow.p.stdin.write(framed(padding(whole, 1, 10)))
+    slow.p.stdin.close()
+    ok(slow.wait() == 0 and decap.wait() == 0 and account(decap.stderr()).into == 20, "and all of both came",
+       slow.stderr(), decap.stderr())
 
 
 def test_many_producers():
     """More producers than are told apart: one that was forgotten is no gap when it comes again"""
-    run("gwcap", "-q", "-i", generate("p.pcapng", 10, 40), "-o", path("p10.pcapng"))
-    with open(path("p10.pcapng"), "rb") as f:
-        whole = f.read()
-    first = with_nonce(whole[:-20], 1)          # without its end
-    at = first.index(struct.pack("<I", 0x80475701)) + 8 + 24
-    later = first[:at] + struct.pack("<Q", 10) + first[at + 8:]
-    messages = [first] + [with_nonce(first, n) for n in range(2, 100)] + [later, with_nonce(whole, 1000)]
-    section = first[:struct.unpack_from("<I", first, 4)[0]]
-    padding = section + struct.pack("<II", 0x80475704, (1 << 20) + 12) + bytes(1 << 20)
-    padding += struct.pack("<I", (1 << 20) + 12)        # what ZeroMQ may lose at the end is this
+    whole = ten_packets()
+    first = whole[:-20]                         # without its end
+    messages = ([from_producer(first, n) for n in range(1, 100)] +
+                [from_producer(first, 1, 10), from_producer(whole, 1000), padding(whole, 1000, 10)])
     decap = Proc("gwdecap", "-i", "ipc://%s" % path("many"), "-o", path("m.pcapng"))
     until(lambda: os.path.exists(path("many")))
-    run("h_mqsend", "ipc://" + path("many"), data=b"".join(
-        struct.pack("<I", len(m)) + m for m in messages + [padding]))
+    run("h_mqsend", "ipc://" + path("many"), data=framed(*messages))
     status, acc = decap.wait(20), accounts(decap.stderr()).get("gwdecap")
-    ok(status == 0 and acc and acc.into == 10 * len(messages) and acc.lost == 0,
+    ok(status == 0 and acc and acc.into == 10 * 101 and acc.lost == 0,
        "99 producers, the first of them twice: nothing is lost", status, decap.stderr())
 
 

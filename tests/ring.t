@@ -189,7 +189,7 @@ def test_several():
     ok(chain.said(4, r"in zmq \(--inputs\)") and chain.said(2, r"in ring, out zmq"), "spread is by ring, join by stream", chain.notes())
     got = chain.end()
     ok(got == [0] * 5 and sorted(order_of(path("o.pcapng"))) == list(range(1, SMALL + 1)),
-       "spread and join: all packets arrive", got, chain.notes())
+       "spread and join: all packets arrive, and all stages end", got, chain.notes())
 
 
 def test_print():
