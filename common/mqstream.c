@@ -32,10 +32,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <zmq.h>
-
 #include "clock.h"
 #include "log.h"
+#include "mqlib.h"
 #include "stream.h"
 
 #define MSG_BYTES	(512u << 10)	/* send a message once it holds so many */
@@ -62,15 +61,17 @@ static void *mq_socket(int type, const struct stream_conf *conf)
 {
 	void *s;
 
-	if (!mq_ctx)
+	if (!mq_ctx) {
 		keep_memory();
+		mq_load();
+	}
 	if (!mq_ctx && conf->priv.uid == (uid_t)-1)
 		priv_drop(&conf->priv);
-	if (!mq_ctx && !(mq_ctx = zmq_ctx_new()))
+	if (!mq_ctx && !(mq_ctx = zmq.ctx_new()))
 		die("zeromq: %m");
-	s = zmq_socket(mq_ctx, type);
+	s = zmq.socket(mq_ctx, type);
 	if (!s)
-		die("zeromq: %s", zmq_strerror(errno));
+		die("zeromq: %s", zmq.strerror(errno));
 	mq_sockets++;
 	return s;
 }
@@ -97,19 +98,19 @@ static void obey_signals(void)
 
 static void mq_close(void *sock)
 {
-	zmq_close(sock);
+	zmq.close(sock);
 	if (--mq_sockets)
 		return;
 	obey_signals();
-	while (zmq_ctx_term(mq_ctx) && errno == EINTR)
+	while (zmq.ctx_term(mq_ctx) && errno == EINTR)
 		;		/* waits for the last messages, as long as they may linger */
 	mq_ctx = NULL;
 }
 
 static void mq_int(void *sock, int opt, int val, const char *spec)
 {
-	if (zmq_setsockopt(sock, opt, &val, sizeof(val)))
-		die("%s: zeromq option %d: %s", spec, opt, zmq_strerror(errno));
+	if (zmq.setsockopt(sock, opt, &val, sizeof(val)))
+		die("%s: zeromq option %d: %s", spec, opt, zmq.strerror(errno));
 }
 
 /**
@@ -244,14 +245,14 @@ static int attach(void *sock, const struct mq_addr *a, const char *spec,
 	int lock = -1;
 
 	if (!a->bind) {
-		if (zmq_connect(sock, a->addr))
-			die("%s: %s", spec, zmq_strerror(errno));
+		if (zmq.connect(sock, a->addr))
+			die("%s: %s", spec, zmq.strerror(errno));
 		return -1;
 	}
 	if (a->path)
 		lock = lock_path(a->path, conf);
-	if (zmq_bind(sock, a->addr))
-		die("%s: %s", spec, zmq_strerror(errno));
+	if (zmq.bind(sock, a->addr))
+		die("%s: %s", spec, zmq.strerror(errno));
 	if (a->path && conf->priv.uid != (uid_t)-1 &&
 	    lchown(a->path, conf->priv.uid, conf->priv.gid))
 		log_warn("%s: %m", a->path);
@@ -263,7 +264,7 @@ static int mq_fd(void *sock)
 	size_t len = sizeof(int);
 	int fd = -1;
 
-	zmq_getsockopt(sock, ZMQ_FD, &fd, &len);
+	zmq.getsockopt(sock, ZMQ_FD, &fd, &len);
 	return fd;
 }
 
@@ -435,14 +436,14 @@ static int last_word(const struct mq_rx *m)
 /* Next message, to be parsed */
 static bool msg_next(struct mq_rx *m)
 {
-	if (zmq_msg_recv(&m->msg, m->sock, ZMQ_DONTWAIT) < 0)
+	if (zmq.msg_recv(&m->msg, m->sock, ZMQ_DONTWAIT) < 0)
 		return false;
 	if (m->last > 0)
 		m->last--;
 	cap_reader_init(&m->reader);
 	m->who = -1;
-	m->at = zmq_msg_data(&m->msg);
-	m->left = zmq_msg_size(&m->msg);
+	m->at = zmq.msg_data(&m->msg);
+	m->left = zmq.msg_size(&m->msg);
 	if (!m->left)
 		bad_message(m, "empty");
 	return true;
@@ -526,14 +527,14 @@ static void mq_rx_stop(struct rx *rx)
 		return;
 	m->last = m->hwm;
 	if (m->addr.bind)
-		zmq_unbind(m->sock, m->addr.addr);
+		zmq.unbind(m->sock, m->addr.addr);
 }
 
 static void mq_rx_close(struct rx *rx)
 {
 	struct mq_rx *m = (struct mq_rx *)rx;
 
-	zmq_msg_close(&m->msg);
+	zmq.msg_close(&m->msg);
 	mq_close(m->sock);
 	unlock_path(m->addr.path, m->lock);
 	frame_pool_free(m->frames);
@@ -559,8 +560,8 @@ struct rx *mq_rx_open(const char *spec, const struct stream_conf *conf)
 	addr_parse(&m->addr, spec, true, conf);
 	m->sock = mq_socket(ZMQ_PULL, conf);
 	mq_int(m->sock, ZMQ_RCVHWM, conf->hwm, spec);
-	if (zmq_setsockopt(m->sock, ZMQ_MAXMSGSIZE, &longest, sizeof(longest)))
-		die("%s: %s", spec, zmq_strerror(errno));
+	if (zmq.setsockopt(m->sock, ZMQ_MAXMSGSIZE, &longest, sizeof(longest)))
+		die("%s: %s", spec, zmq.strerror(errno));
 	mq_int(m->sock, ZMQ_LINGER, 0, spec);
 	m->lock = attach(m->sock, &m->addr, spec, conf);
 	m->fd = mq_fd(m->sock);
@@ -568,7 +569,7 @@ struct rx *mq_rx_open(const char *spec, const struct stream_conf *conf)
 	m->last = -1;
 	m->who = -1;
 	m->inputs = conf->inputs;
-	zmq_msg_init(&m->msg);
+	zmq.msg_init(&m->msg);
 	m->rx.ops = &mq_rx_ops;
 	m->rx.spec = spec;
 	m->rx.kind = "zmq";
@@ -608,7 +609,7 @@ static bool takes_more(void *sock)
 	size_t len = sizeof(int);
 	int events = 0;
 
-	return !zmq_getsockopt(sock, ZMQ_EVENTS, &events, &len) && events & ZMQ_POLLOUT;
+	return !zmq.getsockopt(sock, ZMQ_EVENTS, &events, &len) && events & ZMQ_POLLOUT;
 }
 
 /* A full message is handed over; until ZeroMQ takes it, it waits sealed */
@@ -619,17 +620,17 @@ static int mq_flush(struct tx *tx)
 	if (!m->buf && !m->sealed)
 		return 0;
 	if (!m->sealed) {
-		if (zmq_msg_init_data(&m->msg, m->buf, m->end, free_message, NULL))
+		if (zmq.msg_init_data(&m->msg, m->buf, m->end, free_message, NULL))
 			return -ENOMEM;
 		m->buf = NULL;
 		m->sealed = true;
 	}
-	while (zmq_msg_send(&m->msg, m->sock, ZMQ_DONTWAIT) < 0) {
+	while (zmq.msg_send(&m->msg, m->sock, ZMQ_DONTWAIT) < 0) {
 		if (errno == EINTR || (errno == EAGAIN && takes_more(m->sock)))
 			continue;
 		if (errno == EAGAIN)
 			return -EAGAIN;
-		log_error("%s: %s", tx->spec, zmq_strerror(errno));
+		log_error("%s: %s", tx->spec, zmq.strerror(errno));
 		return -EIO;
 	}
 	m->sealed = false;
@@ -768,7 +769,7 @@ static void mq_tx_close(struct tx *tx)
 	struct mq_tx *m = (struct mq_tx *)tx;
 
 	if (m->sealed)
-		zmq_msg_close(&m->msg);
+		zmq.msg_close(&m->msg);
 	mq_int(m->sock, ZMQ_LINGER, m->conf->linger_ms, tx->spec);
 	mq_close(m->sock);
 	unlock_path(m->addr.path, m->lock);

@@ -16,11 +16,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <zmq.h>
-
 #include "clock.h"
 #include "keylog.h"
 #include "log.h"
+#include "mqlib.h"
 
 #define LINE_MAX_BYTES	512	/* the longest label, a random and a secret of 64 bytes: 260 */
 #define BACKLOG		16
@@ -104,8 +103,10 @@ struct keylog *keylog_open(const char *path, const char *run_dir, const struct p
 	pthread_mutex_init(&k->lock, NULL);
 	if (path)
 		file_open(k, path, priv);
-	if (run_dir)
+	if (run_dir) {
+		mq_load();
 		listener_open(k, run_dir, priv);
+	}
 	if (path || run_dir)
 		log_warn("TLS secrets of all intercepted connections are logged");
 	return k;
@@ -119,10 +120,10 @@ void keylog_start(struct keylog *k)
 	if (k->listener < 0)
 		return;
 	snprintf(addr, sizeof(addr), "ipc://%s", k->addr.sun_path);
-	if (!(k->zmq = zmq_ctx_new()) || !(k->pub = zmq_socket(k->zmq, ZMQ_PUB)) ||
-	    zmq_setsockopt(k->pub, ZMQ_USE_FD, &k->listener, sizeof(k->listener)) ||
-	    zmq_setsockopt(k->pub, ZMQ_LINGER, &now, sizeof(now)) || zmq_bind(k->pub, addr))
-		die("--keylog-pub: %s: %s", addr, zmq_strerror(errno));
+	if (!(k->zmq = zmq.ctx_new()) || !(k->pub = zmq.socket(k->zmq, ZMQ_PUB)) ||
+	    zmq.setsockopt(k->pub, ZMQ_USE_FD, &k->listener, sizeof(k->listener)) ||
+	    zmq.setsockopt(k->pub, ZMQ_LINGER, &now, sizeof(now)) || zmq.bind(k->pub, addr))
+		die("--keylog-pub: %s: %s", addr, zmq.strerror(errno));
 }
 
 static void write_line(struct keylog *k, const char *line, size_t len)
@@ -148,7 +149,7 @@ static void on_secret(const SSL *s, const char *secret)
 			write_line(k, line, (size_t)n);
 		if (k->pub) {
 			pthread_mutex_lock(&k->lock);
-			zmq_send(k->pub, line, (size_t)n, ZMQ_DONTWAIT);
+			zmq.send(k->pub, line, (size_t)n, ZMQ_DONTWAIT);
 			pthread_mutex_unlock(&k->lock);
 		}
 	}
@@ -171,9 +172,9 @@ void keylog_close(struct keylog *k)
 	if (!k)
 		return;
 	if (k->pub)
-		zmq_close(k->pub);
+		zmq.close(k->pub);
 	if (k->zmq)
-		zmq_ctx_term(k->zmq);
+		zmq.ctx_term(k->zmq);
 	else if (k->listener >= 0)
 		close(k->listener);
 	if (k->listener >= 0)

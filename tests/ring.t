@@ -114,6 +114,20 @@ def test_ways():
               (2, r"in %s \(the writer offers no ring\), out ring" % kind)])
 
 
+def test_library():
+    """libzmq and all that comes with it is in those processes only that need it"""
+    def loaded(p):
+        with open("/proc/%d/maps" % p.pid, encoding="ascii") as f:
+            return "libzmq" in f.read()
+
+    for what, argvs, needed in (("pipes", PIPE, False), ("ipc", IPC, True)):
+        chain = Chain(*argvs)
+        chain.said(2, "in ring, out ring")
+        got = [loaded(p) for p in chain.procs]
+        ok(chain.end(LIVE[START:]) == [0] * 4 and got == [needed] * 4,
+           "%s: libzmq is %s" % (what, "loaded" if needed else "not loaded"), got, chain.notes())
+
+
 def test_between():
     sees("tee between", [["gwcap"], ["gwdecap"], ["tee", path("copy.pcapng")], PIPE[2], PIPE[3]],
          [(1, r"in ring, out stream \(the reader takes no ring\)"),
