@@ -428,8 +428,8 @@ static int take_records(struct cap_reader *r, const uint8_t *p, size_t len, size
 		if (caplen > FRAME_DATA_MAX || caplen > (size_t)(end - p) - CAP_RECORD)
 			break;
 		/* Headers to come: where is a guess, right where packets are of one size */
-		__builtin_prefetch(p + 8 * (size_t)(CAP_RECORD + caplen));
-		__builtin_prefetch(p + 8 * (size_t)(CAP_RECORD + caplen) + 64);
+		fetch_line(p + 8 * (size_t)(CAP_RECORD + caplen));
+		fetch_line(p + 8 * (size_t)(CAP_RECORD + caplen) + 64);
 		set_packet(f[n], linktype,
 			   ld32(swap, p) * 1000000000ull + ld32(swap, p + 4) * tick_ns,
 			   p + CAP_RECORD, caplen, ld32(swap, p + 12));

@@ -339,8 +339,8 @@ static inline enum reason frame_parse(struct frame *f)
 static inline void frame_fetch(struct frame *const *f, int n)
 {
 	for (int i = 0; i < n; i++) {
-		__builtin_prefetch(frame_data(f[i]));
-		__builtin_prefetch(frame_data(f[i]) + 64);
+		fetch_line(frame_data(f[i]));
+		fetch_line(frame_data(f[i]) + 64);
 	}
 }
 

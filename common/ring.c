@@ -377,8 +377,8 @@ static inline void fetch(const struct ring *r, uint64_t entry)
 {
 	const struct frame *f = frame_of(r, entry);
 
-	__builtin_prefetch(f);
-	__builtin_prefetch((const char *)f + FRAME_SHARED / 2);
+	fetch_line(f);
+	fetch_line((const char *)f + FRAME_SHARED / 2);
 }
 
 /* One frame into private memory; false: its descriptor lies */

@@ -352,8 +352,8 @@ static bool looks_at_bytes(const struct matcher *m, const struct frame *f)
  * a few at a time: all at once they would be waited for. */
 static inline void fetch_next(const struct frame *f, size_t span)
 {
-	__builtin_prefetch(frame_data(f) + span + 64);
-	__builtin_prefetch(frame_data(f) + span + 128);
+	fetch_line(frame_data(f) + span + 64);
+	fetch_line(frame_data(f) + span + 128);
 }
 
 /* What is wrong with a packet is said when it is judged */

@@ -20,6 +20,18 @@
 #define unlikely(x)	__builtin_expect(!!(x), 0)
 
 /**
+ * fetch_line() - Have the cache line at @p fetched: it is read or written soon
+ *
+ * A loop that does nothing but __builtin_prefetch() is thrown away by GCC (12), as if it did
+ * nothing at all.
+ */
+static inline void fetch_line(const void *p)
+{
+	__builtin_prefetch(p);
+	__asm__ volatile("");
+}
+
+/**
  * struct view - Read-only bytes that are still to be taken
  * @p:		First byte not yet taken
  * @left:	How many there are

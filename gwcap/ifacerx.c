@@ -118,7 +118,7 @@ static void look_ahead(const struct ifacerx *r, const struct tpacket2_hdr *h)
 	const char *slot = (const char *)h + AHEAD * r->ring.size;
 
 	for (unsigned at = 0; at < AHEAD_BYTES; at += LINE)
-		__builtin_prefetch(slot + at);
+		fetch_line(slot + at);
 }
 
 static int ifacerx_fill(struct rx *rx, struct frame **f, int max)

@@ -47,7 +47,7 @@ static void burst(struct stage *st, struct frame **f, int n)
 	const struct inject *in = st->ctx;
 
 	for (int i = 0; i < n; i++)	/* nobody has looked at these since gwdecap */
-		__builtin_prefetch(frame_encap(f[i]));
+		fetch_line(frame_encap(f[i]));
 	for (int i = 0; i < n; i++) {
 		enum reason r;
 
