@@ -331,17 +331,35 @@ static inline enum reason frame_parse(struct frame *f)
 	return packet_parse(&f->pkt, frame_data(f), f->len, f->linktype);
 }
 
+#define FRAME_AHEAD	16	/* as many have their bytes fetched while one is worked on */
+
 /**
- * frame_fetch() - Headers of a burst, and the first bytes behind them, are looked at next
- *
- * The cache is then waited for once, not by each packet for itself.
+ * frame_fetch() - The headers of a frame, and the first bytes behind them, are looked at soon
  */
-static inline void frame_fetch(struct frame *const *f, int n)
+static inline void frame_fetch(const struct frame *f)
 {
-	for (int i = 0; i < n; i++) {
-		fetch_line(frame_data(f[i]));
-		fetch_line(frame_data(f[i]) + 64);
-	}
+	fetch_line(frame_data(f));
+	fetch_line(frame_data(f) + 64);
+}
+
+/**
+ * frame_fetch_first() - A burst is gone through next: the bytes of the first FRAME_AHEAD
+ *
+ * The rest follows by frame_fetch_next(): all at once they would be waited for.
+ */
+static inline void frame_fetch_first(struct frame *const *f, int n)
+{
+	for (int i = 0; i < n && i < FRAME_AHEAD; i++)
+		frame_fetch(f[i]);
+}
+
+/**
+ * frame_fetch_next() - Frame @i of a burst of @n is looked at now: one more is fetched
+ */
+static inline void frame_fetch_next(struct frame *const *f, int i, int n)
+{
+	if (i + FRAME_AHEAD < n)
+		frame_fetch(f[i + FRAME_AHEAD]);
 }
 
 /**

@@ -372,16 +372,20 @@ void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_
 	struct job j = { .m = m, .sink = sink };
 	uint32_t told[FRAME_BURST] = { 0 };
 	size_t span = m->in_row ? (size_t)(frame_data(f[n - 1]) - frame_data(f[0])) : 0;
+	bool looks;
 
 	if (!m->rules->n && m->rules->def == RULE_PASS)
 		return;
-	if (looks_at_bytes(m, f[0]))
-		frame_fetch(f, n);
+	looks = looks_at_bytes(m, f[0]);
+	if (looks)
+		frame_fetch_first(f, n);
 	m->met = false;
 	parse_burst(f, n, span);
 	if (!m->rules->has_flow)
 		index_tell(m->rules->index, f, n, told);
 	for (int i = 0; i < n; i++) {
+		if (looks)
+			frame_fetch_next(f, i, n);
 		if (f[i]->verdict || (told[i] == INDEX_NONE && m->rules->def == RULE_PASS))
 			continue;
 		if (told[i] == INDEX_LOOK || told[i] == INDEX_NONE)

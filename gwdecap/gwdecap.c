@@ -51,10 +51,12 @@ static enum reason split(struct frame *f)
 static void decap_burst(struct stage *st, struct frame **f, int n)
 {
 	(void)st;
-	frame_fetch(f, n);
+	frame_fetch_first(f, n);
 	for (int i = 0; i < n; i++) {
-		enum reason r = split(f[i]);
+		enum reason r;
 
+		frame_fetch_next(f, i, n);
+		r = split(f[i]);
 		if (unlikely(r))
 			frame_drop(f[i], f[i]->orig_len > f[i]->len ? REASON_TRUNCATED : r, 0);
 	}

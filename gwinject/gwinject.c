@@ -42,15 +42,23 @@ static void set(void *ctx, int ch, const char *arg)
 		in->mtu = (uint32_t)opt_u64("mtu", arg, 68, UINT16_MAX);
 }
 
+/* Nobody has looked at it since gwdecap */
+static inline void fetch_encap(const struct frame *f)
+{
+	fetch_line(frame_encap(f));
+}
+
 static void burst(struct stage *st, struct frame **f, int n)
 {
 	const struct inject *in = st->ctx;
 
-	for (int i = 0; i < n; i++)	/* nobody has looked at these since gwdecap */
-		fetch_line(frame_encap(f[i]));
+	for (int i = 0; i < n && i < FRAME_AHEAD; i++)
+		fetch_encap(f[i]);
 	for (int i = 0; i < n; i++) {
 		enum reason r;
 
+		if (i + FRAME_AHEAD < n)
+			fetch_encap(f[i + FRAME_AHEAD]);
 		if (f[i]->verdict)
 			continue;
 		r = outer_return(f[i], in->mtu);

@@ -207,9 +207,11 @@ void into_packet(struct tun *t, struct frame *f)
 
 void into_burst(struct tun *t, struct frame **f, int n)
 {
-	frame_fetch(f, n);
-	for (int i = 0; i < n; i++)
+	frame_fetch_first(f, n);
+	for (int i = 0; i < n; i++) {
+		frame_fetch_next(f, i, n);
 		if (!f[i]->verdict)
 			into_packet(t, f[i]);
+	}
 	into_flush(t);
 }
