@@ -135,6 +135,21 @@ static void undecided(struct job *j)
 		finish(j);
 }
 
+/* False: done with this packet */
+static bool try_rule(struct job *j, const struct candidate *c, bool again)
+{
+	struct rules *r = j->m->rules;
+	struct rule *rule = &r->rule[c->rule];
+	int found = again ? 1 : rule_matches(j->m, rule, &j->s, c->certain);
+
+	j->m->met = true;
+	if (found < 0) {
+		failed(j, REASON_ON_ERROR, c->rule);
+		return !j->f->verdict && r->kind != RULES_FILTER;	/* without this edit */
+	}
+	return !found || matched(j, rule, again);
+}
+
 static void run_candidates(struct job *j)
 {
 	struct rules *r = j->m->rules;
@@ -147,18 +162,9 @@ static void run_candidates(struct job *j)
 	if (recalled)
 		index_add(&w, list, mask_list(r, recalled, list));
 	while (index_next(&w, &c)) {
-		struct rule *rule = &r->rule[c.rule];
-		bool again = rule->kept >= 0 && recalled >> rule->kept & 1;
-		int found = again ? 1 : rule_matches(j->m, rule, &j->s, c.certain);
+		int kept = r->rule[c.rule].kept;
 
-		j->m->met = true;
-		if (found < 0) {
-			failed(j, REASON_ON_ERROR, c.rule);
-			if (j->f->verdict || r->kind == RULES_FILTER)
-				return;
-			continue;	/* without this edit */
-		}
-		if (found && !matched(j, rule, again))
+		if (!try_rule(j, &c, kept >= 0 && recalled >> kept & 1))
 			return;
 	}
 	undecided(j);
@@ -313,13 +319,18 @@ static void run_fragment(struct job *j)
 		run_unknown(j);
 }
 
+static void begin(struct job *j, struct frame *f)
+{
+	j->f = f;
+	j->v = (struct verdict){ 0 };
+	j->keep = j->turned = false;
+}
+
 static void run_packet(struct job *j, struct frame *f)
 {
 	enum reason err = frame_parse(f);
 
-	j->f = f;
-	j->v = (struct verdict){ 0 };
-	j->keep = j->turned = false;
+	begin(j, f);
 	if (unlikely(err)) {
 		failed(j, err, 0);
 		return;
@@ -336,6 +347,25 @@ static void decide(struct job *j, struct frame *f, struct rule *rule)
 {
 	j->f = f;
 	deliver(j, rule, false);
+}
+
+/* The index knows that there is no other */
+static void run_only(struct job *j, struct frame *f, uint32_t rule)
+{
+	begin(j, f);
+	sight_init(&j->s, f);
+	if (try_rule(j, &(struct candidate){ .rule = rule, .certain = true }, false))
+		undecided(j);
+}
+
+static void run_told(struct job *j, struct frame *f, uint32_t told)
+{
+	if (told == INDEX_LOOK || told == INDEX_NONE)
+		run_packet(j, f);
+	else if (told >= INDEX_ONLY)
+		run_only(j, f, told - INDEX_ONLY);
+	else
+		decide(j, f, &j->m->rules->rule[told - INDEX_FIRST]);
 }
 
 /*
@@ -388,9 +418,6 @@ void rules_burst(struct matcher *m, struct frame **f, int n, const struct rules_
 			frame_fetch_next(f, i, n);
 		if (f[i]->verdict || (told[i] == INDEX_NONE && m->rules->def == RULE_PASS))
 			continue;
-		if (told[i] == INDEX_LOOK || told[i] == INDEX_NONE)
-			run_packet(&j, f[i]);
-		else
-			decide(&j, f[i], &m->rules->rule[told[i] - INDEX_FIRST]);
+		run_told(&j, f[i], told[i]);
 	}
 }

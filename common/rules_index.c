@@ -22,8 +22,8 @@
  *
  * Most packets are of no interest to any rule.  A class of TCP or UDP whose shelves are of
  * ports only has a gate, a bit map for each of the two: a packet neither of whose ports is in
- * it meets no rule.  So has a class without any rule.  And where the first rule on a list
- * asks for nothing but what the list says, it decides.
+ * it meets no rule.  So has a class without any rule.  Where the first rule on a list asks
+ * for nothing but what the list says, it decides; where there is only one, it is named.
  */
 #include <netinet/in.h>
 #include <stdlib.h>
@@ -412,8 +412,12 @@ static void foretell(const struct rules *r, const struct shelf *s)
 		struct slot *slot = &s->slot[i];
 		const struct listed *first = &s->list[slot->at];
 
-		if (slot->n && first->certain && !first->box && decides(&r->rule[first->rule]))
+		if (!slot->n || !first->certain || first->box)
+			continue;
+		if (decides(&r->rule[first->rule]))
 			slot->told = INDEX_FIRST + first->rule;
+		else if (slot->n == 1)
+			slot->told = INDEX_ONLY + first->rule;
 	}
 }
 
@@ -543,6 +547,14 @@ static uint32_t told_by(const struct class *c, enum field field, uint16_t port)
 	return s->slot[ladder_find(&s->ladder, port)].told;
 }
 
+/* By its lists: the rule that decides first does; none is the only one beside others */
+static uint32_t told_by_both(uint32_t a, uint32_t b)
+{
+	uint32_t most = MAX(a, b);
+
+	return a != b && most >= INDEX_ONLY && most != INDEX_NONE ? INDEX_LOOK : MIN(a, b);
+}
+
 void index_tell(const struct rules_index *ix, struct frame *const *f, int n, uint32_t *told)
 {
 	enum { WHOLE = PKT_PARSED | PKT_L4, FRAGMENT = PKT_FRAG_FIRST | PKT_FRAG_LATER };
@@ -553,8 +565,8 @@ void index_tell(const struct rules_index *ix, struct frame *const *f, int n, uin
 
 		told[i] = INDEX_LOOK;
 		if (likely((p->flags & (WHOLE | FRAGMENT)) == WHOLE && c->gate[0]))
-			told[i] = MIN(told_by(c, FIELD_SPORT, p->port[0]),
-				      told_by(c, FIELD_DPORT, p->port[1]));
+			told[i] = told_by_both(told_by(c, FIELD_SPORT, p->port[0]),
+					       told_by(c, FIELD_DPORT, p->port[1]));
 	}
 }
 

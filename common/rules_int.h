@@ -195,12 +195,14 @@ bool index_reads(const struct rules_index *ix) __attribute__((pure));
 
 #define INDEX_LOOK	0u
 #define INDEX_FIRST	1u
+#define INDEX_ONLY	0x80000000u
 #define INDEX_NONE	UINT32_MAX
 
 /**
  * index_tell() - What can be said of packets of a burst by class and ports alone
  * @told:	Written, for each: INDEX_NONE: no rule can match it; INDEX_FIRST and more: that
- *		rule does, and decides; INDEX_LOOK: only a walk can tell
+ *		rule does, and decides; INDEX_ONLY and more: no rule but that can, and its
+ *		"where" holds; INDEX_LOOK: only a walk can tell
  *
  * Packets that were not parsed, fragments and those without a whole transport header are to be
  * looked at.  Where rules remember flows it is not asked.
