@@ -17,7 +17,7 @@
 #define LINE		FRAME_LINE
 #define PAGE		4096u
 #define HUGE		(2u << 20)	/* on amd64, and on arm64 with such pages */
-#define BUSY_PART	8u	/* a head sleeps until no more of the ring than this part is in use */
+#define BUSY_PART	2u	/* a head sleeps until no more of the ring than this part is in use */
 #define FETCH_AHEAD	8u	/* descriptors under way from memory while one is looked at */
 #define SEALS		(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
 
