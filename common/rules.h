@@ -284,7 +284,7 @@ struct matcher;
  * @end:	No match stopped this packet; NULL: nothing to do
  *
  * A frame that cannot be judged is dropped or left alone by the matcher, as on-error
- * says.  gwfilter: @match is called for "count" rules and for the one that
+ * says; one of a link type that cannot be read is always dropped.  gwfilter: @match is called for "count" rules and for the one that
  * decides.
  */
 struct rules_sink {

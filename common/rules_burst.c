@@ -333,6 +333,9 @@ static void run_packet(struct job *j, struct frame *f)
 	begin(j, f);
 	if (unlikely(err)) {
 		failed(j, err, 0);
+		/* on-error is for packets that are odd: here no rule could look at any */
+		if (err == REASON_LINKTYPE)
+			refuse(j, err, 0);
 		return;
 	}
 	sight_init(&j->s, f);

@@ -338,6 +338,8 @@ static void account(struct stage *st, struct frame **f, int n)
 		if (!f[i]->verdict)
 			continue;
 		st->stats.page->drop[f[i]->verdict < REASON_NUM ? f[i]->verdict : 0]++;
+		if (unlikely(f[i]->verdict == REASON_LINKTYPE))
+			stage_say_linktype(st, f[i]);
 		drops++;
 	}
 	for (unsigned t = 0; t < st->ntx; t++) {

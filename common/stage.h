@@ -38,6 +38,7 @@
 #include <stdio.h>
 
 #include "frame.h"
+#include "log.h"
 #include "opt.h"
 #include "priv.h"
 #include "ringout.h"
@@ -130,6 +131,7 @@ struct stage {
 	bool leaving;
 	bool live;
 	bool warned_geneve;
+	struct log_site linktype_site;
 	bool print_failed;
 	bool fills;			/* the source captures into our ring's frames */
 	bool full;			/* ... of which none is free */

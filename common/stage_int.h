@@ -36,6 +36,11 @@ void stage_go_live(struct stage *st) __attribute__((nonnull));
 void stage_say_ways(struct stage *st) __attribute__((nonnull));
 
 /**
+ * stage_say_linktype() - A packet was dropped for its link type: most likely all will be
+ */
+void stage_say_linktype(struct stage *st, const struct frame *f) __attribute__((nonnull));
+
+/**
  * stage_say_summary() - What became of the packets, at the end
  */
 void stage_say_summary(struct stage *st) __attribute__((nonnull));

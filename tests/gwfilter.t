@@ -264,6 +264,18 @@ def test_on_error():
     ok(not r.packets and "ip-header 1" in r.err, "default drop: dropped for its reason", r.err)
 
 
+def test_linktype():
+    odd = [Raw(b"\x02\0\0\0" + raw(v4() / UDP(dport=9)))] * 70
+    said = "gwfilter: warning: link type 0 (NULL) cannot be read: its packets are dropped"
+    for rules in (["drop where udp"], ["count where udp", "on-error pass"]):
+        r = run(odd, *rules, linktype=0)
+        ok(r.status == 0 and not r.packets and "70 dropped (linktype 70)" in r.err,
+           f"a link type that cannot be read does not pass {rules[-1]}", r.err)
+        ok(said in r.err and r.err.count("warning") == 1, "the warning names it, once", r.err)
+    r = run(odd, "pass", linktype=250, opts=["--as", "second"])
+    ok("gwfilter:second: warning: link type 250 " in r.err, "and the stage", r.err)
+
+
 def test_tables():
     p = tagged([v4(src=s) / UDP() for s in ("10.1.2.3", "11.0.0.1", "10.255.255.255", "9.9.9.9")] +
                [v6(src=s) / UDP() for s in ("fd00::5", "fe00::1")])

@@ -350,6 +350,10 @@ def reload():
     ok("edited" not in one(), "and the old ones stay")
     p.stdin.close()
     ok(p.wait(10) == 0, "ends with 0")
+    got, err = mangle(["set ttl 9"], [raw(udp(b"a"))] * 3, linktype=0)
+    ok(got == [] and "3 dropped (linktype 3)" in err and
+       "gwmangle: warning: link type 0 (NULL) cannot be read" in err,
+       "a link type that cannot be read: dropped, and said", err)
 
 
 def main():
