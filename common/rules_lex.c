@@ -49,22 +49,38 @@ static void put_near(const struct lexer *l, size_t at, FILE *err)
 	fputs("\"\n", err);
 }
 
+static void __attribute__((format(printf, 4, 0)))
+say(struct lexer *l, size_t at, const char *kind, const char *fmt, va_list ap)
+{
+	if (!l->err)
+		return;
+	while (at < l->len && (l->src[at] == ' ' || l->src[at] == '\t'))
+		at++;
+	fprintf(l->err, "%s:%u:%u: %s", l->name, lex_line(l, at), lex_column(l, MIN(at, l->len)),
+		kind);
+	vfprintf(l->err, fmt, ap);
+	fputs(", ", l->err);
+	put_near(l, at, l->err);
+}
+
 bool lex_error(struct lexer *l, size_t at, const char *fmt, ...)
 {
 	va_list ap;
 
 	l->errors++;
-	if (!l->err)
-		return false;
-	while (at < l->len && (l->src[at] == ' ' || l->src[at] == '\t'))
-		at++;
-	fprintf(l->err, "%s:%u:%u: ", l->name, lex_line(l, at), lex_column(l, MIN(at, l->len)));
 	va_start(ap, fmt);
-	vfprintf(l->err, fmt, ap);
+	say(l, at, "", fmt, ap);
 	va_end(ap);
-	fputs(", ", l->err);
-	put_near(l, at, l->err);
 	return false;
+}
+
+void lex_doubt(struct lexer *l, size_t at, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	say(l, at, "warning: ", fmt, ap);
+	va_end(ap);
 }
 
 void lex_warn(FILE *err, const char *file, unsigned line, const char *fmt, ...)

@@ -38,6 +38,9 @@ struct lexer {
 /* Report an error at a place; the caller gives up this line */
 bool lex_error(struct lexer *l, size_t at, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
+/* Say that what is at a place may not be meant so; the line stays in force */
+void lex_doubt(struct lexer *l, size_t at, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void lex_warn(FILE *err, const char *file, unsigned line, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
 unsigned lex_line(struct lexer *l, size_t at);

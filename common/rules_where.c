@@ -138,6 +138,24 @@ static bool check_word(struct words *w, const char **why)
 	return w->named;
 }
 
+/*
+ * libpcap's optimizer calls it an error if an expression contradicts itself.  Here it is a rule
+ * that never matches, which is no reason to do without the others: what is compiled as it stands
+ * says no to every packet.
+ */
+static bool compile(pcap_t *pcap, struct rule *rule, struct lexer *l, size_t at)
+{
+	if (!pcap_compile(pcap, &rule->prog, rule->where, 1, PCAP_NETMASK_UNKNOWN))
+		return true;
+	if (strstr(pcap_geterr(pcap), "rejects all packets") &&
+	    !pcap_compile(pcap, &rule->prog, rule->where, 0, PCAP_NETMASK_UNKNOWN)) {
+		lex_doubt(l, at, "no packet can match this filter expression: the rule does nothing");
+		return true;
+	}
+	rule->prog.bf_insns = NULL;
+	return lex_error(l, at, "filter expression: %s", pcap_geterr(pcap));
+}
+
 bool where_compile(pcap_t *pcap, struct rule *rule, struct lexer *l, const size_t *map)
 {
 	struct words w = { .p = rule->where };
@@ -150,11 +168,7 @@ bool where_compile(pcap_t *pcap, struct rule *rule, struct lexer *l, const size_
 	while ((at = next_word(&w)))
 		if (!check_word(&w, &why))
 			return lex_error(l, map[at - rule->where], "%s", why);
-	if (pcap_compile(pcap, &rule->prog, rule->where, 1, PCAP_NETMASK_UNKNOWN)) {
-		rule->prog.bf_insns = NULL;
-		return lex_error(l, map[0], "filter expression: %s", pcap_geterr(pcap));
-	}
-	return true;
+	return compile(pcap, rule, l, map[0]);
 }
 
 const char *where_warning(const char *expr)

@@ -264,6 +264,17 @@ def test_on_error():
     ok(not r.packets and "ip-header 1" in r.err, "default drop: dropped for its reason", r.err)
 
 
+def test_contradiction():
+    p = tagged([v4() / UDP(dport=d) for d in (1, 2)] + [v6() / TCP(dport=1)])
+    for kind in ("drop", "drop flow", "count", "reject"):
+        r = expect(f"'{kind}' with a contradiction never matches, others go on", p,
+                   [f"{kind} where tcp and udp", "drop where udp port 2"], [0, 2])
+        ok(f"-e#1:1:{len(kind) + 8}: warning: no packet can match this filter expression: the "
+           'rule does nothing, near "tcp and udp"\n' in r.err, "a warning says where", r.err)
+    r = run(p, "pass where ip and ip6", "default drop")
+    ok(r.status == 0 and not r.packets, "and so it is with 'pass'", r.err)
+
+
 def test_linktype():
     odd = [Raw(b"\x02\0\0\0" + raw(v4() / UDP(dport=9)))] * 70
     said = "gwfilter: warning: link type 0 (NULL) cannot be read: its packets are dropped"
