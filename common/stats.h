@@ -48,7 +48,7 @@
 	X(EDITED,	"edited_packets", "packets a rule edited") \
 	X(FLOWS,	"flows",	"flows in the table now") \
 	X(FLOWS_EVICTED, "flows_evicted", "flows pushed out of a full table") \
-	X(COPIED,	"copied_packets", "packets a tee handed to its copies") \
+	X(COPIED,	"copied_packets", "packets that copies of a tee took") \
 	X(LOST,		"lost_packets",	"packets a copy could not take") \
 	X(RELOADS,	"reloads",	"successful reloads of the rules") \
 	X(RELOAD_ERRORS, "reload_errors", "reloads that failed; the old rules stayed")

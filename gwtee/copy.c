@@ -290,10 +290,9 @@ void copy_packet(struct copy *c, struct frame *f, bool wait)
 
 void copy_counts(const struct copy *c, uint64_t *copied, uint64_t *lost)
 {
-	uint64_t failed = atomic_load_explicit(&c->failed, memory_order_relaxed);
-
-	*copied += c->taken - failed;
-	*lost += atomic_load_explicit(&c->lost, memory_order_relaxed) + failed;
+	*copied += atomic_load_explicit(&c->written, memory_order_relaxed);
+	*lost += atomic_load_explicit(&c->lost, memory_order_relaxed) +
+		 atomic_load_explicit(&c->failed, memory_order_relaxed);
 }
 
 void copy_finish(struct copy *c)

@@ -73,7 +73,7 @@ void copy_packet(struct copy *c, struct frame *f, bool wait);
 void copy_push(struct copy *c);
 
 /**
- * copy_counts() - Advance by packets written or waiting to be, and lost
+ * copy_counts() - Advance by packets written, and lost; others wait to be the one or the other
  */
 void copy_counts(const struct copy *c, uint64_t *copied, uint64_t *lost);
 

@@ -66,6 +66,7 @@ struct copy {
 	uint8_t head[2 * CAP_HEADER_ROOM];
 	size_t head_len;
 	char file[PATH_MAX];
+	_Atomic uint64_t written;
 	_Atomic uint64_t failed;	/* encoded, but not written */
 	_Atomic uint64_t progress_ns;
 

@@ -149,8 +149,9 @@ void *copy_thread(void *arg)
 
 	c->tries = LAST_TRIES;
 	while ((k = next_chunk(c))) {
-		if (!write_chunk(c, k))
-			atomic_fetch_add_explicit(&c->failed, k->packets, memory_order_relaxed);
+		_Atomic uint64_t *count = write_chunk(c, k) ? &c->written : &c->failed;
+
+		atomic_fetch_add_explicit(count, k->packets, memory_order_relaxed);
 		give_back(c, k);
 	}
 	if (c->fd >= 0 && close(c->fd))

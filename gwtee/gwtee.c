@@ -293,7 +293,8 @@ static void close_targets(struct tee *t, struct stage *st)
 		else
 			close_stream(to, st, deadline);
 		if (!st->conf.quiet)
-			fprintf(stderr, "%s: %s: %llu copied, %llu lost\n", st->prog, to->spec,
+			fprintf(stderr, "%s%s%s: %s: %llu copied, %llu lost\n", st->prog,
+				st->conf.as ? ":" : "", st->stream.as, to->spec,
 				(unsigned long long)to->packets, (unsigned long long)to->lost);
 	}
 	if (t->has_expr)

@@ -232,6 +232,42 @@ def live():
     t.wait(WAIT)
 
 
+def counters():
+    """What waits for a fifo's reader is not copied yet, and names tell two stages apart"""
+    run_folder = os.path.join(tmp, 'counters')
+    os.mkdir(run_folder)
+    os.mkfifo('waits')
+    os.chmod('waits', 0o666)
+
+    def counts():
+        page = dict(x.split(' ', 1) for x in
+                    run(TESTS + '/h_page', run_folder, 'gwtee:one').stdout.decode().splitlines())
+        return tuple(int(page.get(x + '_packets', -1)) for x in ('in', 'copied', 'lost'))
+
+    def until(want):
+        end = time.monotonic() + WAIT
+        while counts() != want and time.monotonic() < end:
+            time.sleep(0.05)
+        return counts()
+    env = dict(os.environ, GW_RUN=run_folder)
+    t = spawn([BIN + '/gwtee', '--as', 'one', '-i', 'ipc://tee', '-o', 'out.pcapng', '-w', 'waits'],
+              env=env, stderr=subprocess.PIPE)
+    feed = spawn([BIN + '/gwtee', '-q', '-i', '-', '-o', 'ipc://tee'], env=env,
+                 stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with open('in.pcapng', 'rb') as f:
+        feed.stdin.write(f.read())
+    feed.stdin.flush()
+    seen = until((5000, 0, 0))
+    time.sleep(1.2)		# a tick hands over all there is
+    ok(seen == (5000, 0, 0) == counts(), 'nobody reads the fifo: nothing is copied', counts())
+    cat = spawn(['sh', '-c', 'exec cat waits >waits.pcapng'])
+    ok(until((5000, 5000, 0)) == (5000, 5000, 0), 'somebody does: all is', counts())
+    feed.stdin.close()
+    err = t.communicate(timeout=WAIT)[1].decode()
+    cat.wait(WAIT)
+    ok('gwtee:one: waits: 5000 copied, 0 lost\n' in err, 'the last line has the name', err)
+
+
 def hiccup():
     """A reader that pauses: the whole buffer is there for it, however small the bursts are"""
     n, packet = 1500, bytes.fromhex('450000d40000000040110000' '0a000001' '0a000002'
@@ -266,6 +302,7 @@ def main():
     streams()
     live()
     hiccup()
+    counters()
     print('1..%d' % count)
     return failed > 0
 
