@@ -208,6 +208,15 @@ static int front_wait(pid_t cell)
 	return EXIT_RUNTIME;
 }
 
+/* By the front's process id runs at the same time are told apart */
+static void name_run(void)
+{
+	char id[16];
+
+	snprintf(id, sizeof(id), "%d", getpid());
+	setenv("GWSIM_ID", id, 1);
+}
+
 int cell_run(int (*inside)(void *arg), void *arg)
 {
 	sigset_t set = watched();
@@ -215,6 +224,7 @@ int cell_run(int (*inside)(void *arg), void *arg)
 	pid_t pid;
 
 	prctl(PR_SET_NAME, CELL_FRONT);
+	name_run();
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, life)) {
 		log_error("socketpair: %m");

@@ -30,7 +30,8 @@
  *		there: read them with cell_signals()
  * @arg:	Handed to @inside
  *
- * The file system is the caller's, in a mount namespace of its own.
+ * The file system is the caller's, in a mount namespace of its own.  Commands find the
+ * caller's process id in $GWSIM_ID.
  *
  * Return: what @inside returned, or EXIT_RUNTIME after an error was logged
  */

@@ -356,6 +356,5 @@ int gwsim_run(int argc, char **argv)
 	if (!r.control)
 		die("control socket: %m");
 	r.sim.id = control_id(r.control);
-	setenv("GWSIM_ID", r.sim.id, 1);
 	return cell_run(run_inside, &r);
 }

@@ -39,6 +39,17 @@ def test_right():
        "latencies grow with their percentile", v)
 
 
+def test_environment():
+    env = {k: v for k, v in os.environ.items() if not k.startswith("GWSIM_")}
+    for command, *args in (("load", "--count", "10"), ("conform", "--only", "answers")):
+        p = subprocess.Popen([GWSIM, command, *args, "--appliance",
+                              f'echo "id=$GWSIM_ID.$GWSIM_APPLIANCE"; exec {TESTS}/h_badecho eth0'],
+                             env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)
+        out, _ = p.communicate(timeout=60)
+        ok(f"id={p.pid}.1\n" in out, f"{command}: the appliance knows whose it is", out)
+
+
 def test_count():
     r, _ = load("--count", "300", "--tsv", "--size", "8500")
     rows = [line.split("\t") for line in r.stdout.splitlines()]
@@ -98,6 +109,7 @@ def test_usage():
 
 
 test_right()
+test_environment()
 test_count()
 test_max()
 test_send()
