@@ -123,8 +123,8 @@ static bool holds(struct load *l, const struct load_conf *c, uint64_t rate, unsi
 	for (unsigned i = 0; i < TRIES && *going && !good; i++) {
 		*going = load_run(l, rate, ms, 0, trial);
 		good = carried(trial, c->find_loss);
-		log_info("%llu a second: loss %.4f %%", (unsigned long long)rate,
-			 load_loss(trial));
+		log_notice("%llu a second: loss %.4f %%", (unsigned long long)rate,
+			   load_loss(trial));
 	}
 	return good;
 }

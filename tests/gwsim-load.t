@@ -3,6 +3,7 @@
 """gwsim load: counts what a right appliance and a lossy, a doubling, a reordering one return."""
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -63,6 +64,17 @@ def test_max():
     ok(300 < v["received"] <= v["sent"] - v["overrun"], "as fast as it goes", v)
 
 
+def test_find_max():
+    r, v = load("--find-max", "50", "--time", "2700ms", "--json", "--send", "socket",
+                fault="load-loss")
+    ok(r.returncode == 0 and v["received"] > 0 and 2 <= v["loss_percent"] <= 50,
+       "--find-max: the run at the rate that is found", r.stdout + r.stderr)
+    r, _ = load("--find-max", "1", "--time", "900ms", "--json", fault="load-loss")
+    steps = re.findall(r"^gwsim load: notice: (\d+) a second: loss [0-9.]+ %$", r.stderr, re.M)
+    ok(len(steps) > 2 and int(steps[0]) > int(steps[-1]), "... and each that is tried is told",
+       r.stdout + r.stderr)
+
+
 def test_send():
     r, v = load("--send", "live", "--rate", "2000", "--count", "600", "--json", "--flows", "7")
     if r.returncode == 1 and "--send live: load an XDP program: Operation not permitted" in r.stderr:
@@ -112,6 +124,7 @@ test_right()
 test_environment()
 test_count()
 test_max()
+test_find_max()
 test_send()
 test_faults()
 test_usage()
