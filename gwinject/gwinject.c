@@ -18,10 +18,12 @@
  * struct inject - From the command line
  * @iface:	Interface, or NULL: to a stream
  * @mtu:	Longest inner packet sent that is not as it was received
+ * @warned:	That a packet has no encapsulation
  */
 struct inject {
 	const char *iface;
 	uint32_t mtu;
+	bool warned;
 };
 
 enum { OPT_MTU = OPT_LONG };
@@ -48,9 +50,23 @@ static inline void fetch_encap(const struct frame *f)
 	fetch_line(frame_encap(f));
 }
 
+/* Where one packet has none, most likely no other has: said once, counted always */
+static void warn_no_encap(struct inject *in, struct frame *f)
+{
+	bool whole = !f->encap_len && !frame_parse(f) && f->pkt.flags & PKT_GENEVE;
+
+	in->warned = true;
+	if (whole)
+		log_warn("no-encap: packets are dropped whose encapsulation was not split off: "
+			 "is gwdecap missing?");
+	else
+		log_warn("no-encap: packets are dropped for want of an encapsulation to put back: "
+			 "they did not come through gwdecap, or what it said of them is lost");
+}
+
 static void burst(struct stage *st, struct frame **f, int n)
 {
-	const struct inject *in = st->ctx;
+	struct inject *in = st->ctx;
 
 	for (int i = 0; i < n && i < FRAME_AHEAD; i++)
 		fetch_encap(f[i]);
@@ -65,6 +81,8 @@ static void burst(struct stage *st, struct frame **f, int n)
 		if (!r && !in->iface && !(f[i]->marks & PIECES_MARKS) &&
 		    !outer_join(f[i]))
 			r = REASON_TOO_LARGE;
+		if (unlikely(r == REASON_NO_ENCAP && !in->warned))
+			warn_no_encap(in, f[i]);
 		if (r)
 			frame_drop(f[i], r, 0);
 	}

@@ -153,6 +153,13 @@ def refused():
     r = run("gwinject -i plain.pcap -o out.pcap")
     ok("3 dropped (no-encap 3)" in r.stderr.decode() and r.returncode == 0,
        "without an encapsulation: no-encap", r.stderr)
+    ok(r.stderr.decode().count("warning: no-encap: packets are dropped for want of an enc") == 1,
+       "which is said once", r.stderr)
+    wrpcap(path("whole.pcap"), [outer("ether", 4, 1) / Raw(geneve(bytes([0x45]), 1)) /
+                                IP(dst="10.0.0.1") / UDP()] * 3)
+    r = run("gwinject -i whole.pcap -o out.pcap")
+    ok("no-encap 3" in r.stderr.decode() and "is gwdecap missing?" in r.stderr.decode(),
+       "an encapsulation that was not split off: no-encap, and what is missing", r.stderr)
     big = Raw(geneve(bytes([0x45]), 1))
     body = raw(IP(src="10.1.0.1", dst="10.2.0.1") / UDP() / Raw(bytes(8600)))
     wrpcap(path("big.pcap"), [outer("ether", 4, 1) / big / Raw(body)])
