@@ -372,12 +372,17 @@ static void warn_geneve(struct stage *st, struct frame *f)
 	log_warn("Geneve where inner packets belong: is gwdecap missing?");
 }
 
-/* Of errno; said once */
+/* Of errno; said once.  Lines since the last flush were written or not, nobody knows. */
 static bool print_lost(struct stage *st)
 {
-	if (!st->print_failed)
-		log_error("stdout: %m");
+	struct tx *tx = st->tx[0];
+
+	if (st->print_failed)
+		return false;
+	log_error("stdout: %m");
 	st->print_failed = true;
+	tx->uncertain += tx->packets - st->printed;
+	tx->packets = st->printed;
 	return false;
 }
 
@@ -385,6 +390,16 @@ static bool print_lost(struct stage *st)
 static bool print_ok(struct stage *st)
 {
 	return st->print_to != stdout || !ferror(stdout) || print_lost(st);
+}
+
+static bool print_flush(struct stage *st)
+{
+	if (st->print_to)
+		fflush(st->print_to);
+	if (!print_ok(st))
+		return false;
+	st->printed = st->tx[0]->packets;
+	return true;
 }
 
 /* While we slept, and nothing may ever be written again; @p: NULL, or as poll(2) left it */
@@ -469,9 +484,7 @@ static bool rest(struct stage *st)
 	int n = 0;
 
 	learn(st, false);
-	if (st->print_to)
-		fflush(st->print_to);
-	if (!print_ok(st))
+	if (!print_flush(st))
 		return false;
 	if (st->ops->idle)
 		st->ops->idle(st);
@@ -579,10 +592,8 @@ static int finish(struct stage *st, int state)
 	publish(st);
 	if (st->ops->tick)
 		st->ops->tick(st);
+	ok &= print_flush(st);
 	account(st, NULL, 0);
-	if (st->print_to)
-		fflush(st->print_to);
-	ok &= print_ok(st);
 	if (!st->conf.quiet)
 		stage_say_summary(st);
 	if (leaves(st, state))

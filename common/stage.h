@@ -133,6 +133,7 @@ struct stage {
 	bool warned_geneve;
 	struct log_site linktype_site;
 	bool print_failed;
+	uint64_t printed;		/* packets whose lines are written */
 	bool fills;			/* the source captures into our ring's frames */
 	bool full;			/* ... of which none is free */
 	bool look;

@@ -205,6 +205,12 @@ RULES
 	[[ "$output" == *"gwfilter: error: stdin: Bad file descriptor"* ]]
 }
 
+@test "lines that could not be written are not counted as out" {
+	gwdecap -q -i "$root/examples/trace.pcap" -o inner.pcapng
+	run sh -c 'gwfilter -i inner.pcapng --print 2>&1 >/dev/full'
+	[[ "$output" == *"gwfilter: 40 in, 0 made, 0 out, 0 dropped, 40 uncertain" ]]
+}
+
 @test "--print ends with its reader, and reads no further" {
 	mkfifo never
 	exec 9<>never
