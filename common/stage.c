@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "flow.h"
 #include "log.h"
 #include "stage_int.h"
 
@@ -303,9 +304,30 @@ static bool give_one(struct stage *st, struct ring_out *out, struct frame **f, i
 	return true;
 }
 
-static unsigned spread(const struct stage *st, const struct frame *f)
+/* Stands for the flow where no load balancer names it: later fragments have no ports, and an
+ * ICMP error goes with what it quotes */
+static uint64_t hosts(struct frame *f)
 {
-	uint64_t h = f->endpoint * 0x9e3779b97f4a7c15ull ^ f->cookie * 0xc2b2ae3d27d4eb4full;
+	uint64_t part[4], h = 0;
+	struct flow_key k;
+
+	if (f->verdict || frame_parse(f))
+		return 0;
+	if (!flow_key_quoted(&k, f->endpoint, &f->pkt, frame_data(f)))
+		flow_key(&k, f->endpoint, &f->pkt, frame_data(f));
+	memcpy(part, k.a, sizeof(k.a));
+	memcpy(part + 2, k.b, sizeof(k.b));
+	for (unsigned i = 0; i < ARRAY_SIZE(part); i++) {
+		h = (h ^ part[i]) * 0x9e3779b97f4a7c15ull;
+		h ^= h >> 32;
+	}
+	return h;
+}
+
+static unsigned spread(const struct stage *st, struct frame *f)
+{
+	uint64_t flow = f->cookie ? f->cookie : hosts(f);
+	uint64_t h = f->endpoint * 0x9e3779b97f4a7c15ull ^ flow * 0xc2b2ae3d27d4eb4full;
 
 	return (unsigned)((h ^ h >> 32) * 0xff51afd7ed558ccdull >> 33) % st->ntx;
 }

@@ -308,6 +308,29 @@ def tcp(src, dst, sport, dport, flags="PA"):
     return v4(src=src, dst=dst) / TCP(sport=sport, dport=dport, flags=flags)
 
 
+def test_outputs():
+    """Packets that name no flow: by their hosts, with all that belongs to these"""
+    host = [f"10.0.{i}.{i * 6}" for i in range(1, 41)]
+    packets = []
+    for i, h in enumerate(host):
+        there = v4(src=h, id=i + 1) / UDP(sport=1000 + i, dport=53) / Raw(b"x" * 1000)
+        packets += fragment(there, 600) + [
+            v4(src="198.51.100.1", dst=h) / TCP(sport=80, dport=i + 1),
+            v4(src="192.168.9.9", dst=h) / ICMP(type=3, code=1) / raw(there)[:28]]
+    six = [v6(src=f"fd00::{i:x}") / UDP(dport=i) for i in range(1, 41)]
+    wrpcap(path("spread.pcap"), packets + six, linktype=101)
+    names = [path(f"spread{k}.pcap") for k in range(2)]
+    subprocess.run([GWFILTER, "-q", "-i", path("spread.pcap"), "-o", names[0], "-o", names[1]],
+                   check=True, timeout=60)
+    got = [list(rdpcap(n)) for n in names]
+    ok(len(got[0]) + len(got[1]) == len(packets) + 40, "two outputs: all packets are there",
+       [len(g) for g in got])
+    v4_of = [{h for h in host for p in g if IP in p and h in (p[IP].src, p[IP].dst)} for g in got]
+    ok(not v4_of[0] & v4_of[1] and min(map(len, v4_of)) > 8,
+       "what two hosts say to each other goes to one of them", v4_of)
+    ok(min(sum(IPv6 in p for p in g) for g in got) > 8, "IPv6 is spread as well")
+
+
 def test_flow():
     rules = ["pass flow where src net 10.0.0.0/8 and tcp dst port 443",
              "pass flow where src net 10.0.0.0/8 and udp", "default drop"]
