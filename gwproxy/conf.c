@@ -143,7 +143,7 @@ static bool set_tls(struct conf *c, int ch, const char *arg)
 
 static void add_listen(struct conf *c, const char *arg)
 {
-	if (c->nlisten == LISTEN_MAX)
+	if (c->nlisten == ALONE_MAX)
 		die_usage("--listen: more than one for IPv4 and one for IPv6");
 	if (c->nlisten && (c->listen[0][0] == '[') == (*arg == '['))
 		die_usage("--listen: %s and %s are of one family", c->listen[0], arg);

@@ -8,8 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "alone.h"
 #include "hrules.h"
-#include "listen.h"
 #include "proxy.h"
 #include "record.h"
 
@@ -21,7 +21,7 @@
  * @conns:	--max-connections; 0: as many as descriptors allow
  */
 struct conf {
-	const char *listen[LISTEN_MAX];
+	const char *listen[ALONE_MAX];
 	unsigned nlisten;
 	char tun[CONF_PATH], run_dir[CONF_PATH];
 	const char *tun_given, *chain, *user;

@@ -15,10 +15,10 @@
 
 #include <sodium.h>
 
+#include "alone.h"
 #include "attach.h"
 #include "conn.h"
 #include "conf.h"
-#include "listen.h"
 #include "log.h"
 #include "misdirect.h"
 #include "page.h"

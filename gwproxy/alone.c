@@ -14,7 +14,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "listen.h"
+#include "alone.h"
 #include "log.h"
 #include "opt.h"
 
@@ -70,7 +70,7 @@ void alone_listen(struct alone *a, const char *spec)
 	struct addrinfo *ai = resolve(spec);
 	int fd = make(ai->ai_family);
 
-	if (a->n == LISTEN_MAX)
+	if (a->n == ALONE_MAX)
 		die_usage("--listen: more than one for IPv4 and one for IPv6");
 	if (fd == -EPERM)
 		die("--listen %s: transparent sockets take CAP_NET_ADMIN or CAP_NET_RAW", spec);

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * listen.h - Alone, without gwtun: listeners for a TPROXY rule, and who makes transparent sockets
+ * alone.h - Without gwtun: listeners for a TPROXY rule, and who makes transparent sockets
  *
  * The broker is a child that keeps CAP_NET_RAW and nothing else: it makes unbound transparent
  * sockets, as gwtun's broker does, and ends with us.
  */
-#ifndef GW_LISTEN_H
-#define GW_LISTEN_H
+#ifndef GW_ALONE_H
+#define GW_ALONE_H
 
 #include "front.h"
 #include "priv.h"
 
-#define LISTEN_MAX	2u	/* one a family */
+#define ALONE_MAX	2u	/* one a family */
 
 /**
  * struct alone - Stand-alone use
@@ -19,7 +19,7 @@
  */
 struct alone {
 	struct front *front;
-	int listener[LISTEN_MAX];
+	int listener[ALONE_MAX];
 	unsigned n;
 	int fd;
 	struct watch on_broker;
@@ -42,4 +42,4 @@ void alone_broker(struct alone *a, const struct priv *p) __attribute__((nonnull)
 void alone_start(struct alone *a, struct front *f) __attribute__((nonnull));
 void alone_stop(struct alone *a) __attribute__((nonnull));
 
-#endif /* GW_LISTEN_H */
+#endif /* GW_ALONE_H */
