@@ -2,13 +2,13 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "hostport.h"
 #include "listen.h"
 #include "log.h"
 #include "opt.h"
@@ -48,31 +48,14 @@ static int listen_any(uint16_t port)
 
 static int listen_inet(const char *opt, const char *spec)
 {
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-				  .ai_socktype = SOCK_STREAM }, *ai;
-	const char *colon = strrchr(spec, ':');
-	char host[128];
-	size_t len;
+	struct addrinfo *ai;
 	int fd;
 
-	if (!colon)
+	if (!strchr(spec, ':'))
 		die_usage("--%s: '%s' is neither ADDR:PORT nor the path of a socket", opt, spec);
-	opt_u64(opt, colon + 1, 1, 65535);
-	if (colon == spec)
-		return listen_any((uint16_t)opt_u64(opt, colon + 1, 1, 65535));
-	len = (size_t)(colon - spec);
-	if (*spec == '[' && len > 2 && spec[len - 1] == ']') {
-		spec++;
-		len -= 2;
-	} else if (memchr(spec, ':', len)) {
-		die_usage("--%s: '%s': write an IPv6 address as [ADDR]:PORT", opt, spec);
-	}
-	if (len >= sizeof(host))
-		die_usage("--%s: '%s': not an address", opt, spec);
-	snprintf(host, sizeof(host), "%.*s", (int)len, spec);
-	if (getaddrinfo(host, colon + 1, &hints, &ai))
-		die_usage("--%s: '%s' is not a numeric address", opt, host);
-	fd = bind_listen(ai->ai_family, ai->ai_addr, ai->ai_addrlen);
+	ai = hostport_parse(opt, spec);
+	fd = *spec == ':' ? listen_any((uint16_t)opt_u64(opt, spec + 1, 1, 65535)) :
+			    bind_listen(ai->ai_family, ai->ai_addr, ai->ai_addrlen);
 	freeaddrinfo(ai);
 	return fd;
 }

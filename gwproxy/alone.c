@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,8 +14,8 @@
 #include <unistd.h>
 
 #include "alone.h"
+#include "hostport.h"
 #include "log.h"
-#include "opt.h"
 
 #define BACKLOG	4096
 
@@ -45,29 +44,9 @@ static int make(int family)
 	return err;
 }
 
-static struct addrinfo *resolve(const char *spec)
-{
-	struct addrinfo hints = { .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
-				  .ai_socktype = SOCK_STREAM }, *ai;
-	const char *colon = strrchr(spec, ':');
-	size_t len = colon ? (size_t)(colon - spec) : 0;
-	char host[128];
-
-	if (!colon || len >= sizeof(host))
-		die_usage("--listen: '%s' is not ADDR:PORT", spec);
-	opt_u64("listen", colon + 1, 1, 65535);
-	if (*spec == '[' && len > 2 && spec[len - 1] == ']')
-		snprintf(host, sizeof(host), "%.*s", (int)len - 2, spec + 1);
-	else
-		snprintf(host, sizeof(host), "%.*s", (int)len, spec);
-	if (getaddrinfo(*host ? host : NULL, colon + 1, &hints, &ai))
-		die_usage("--listen: '%s' is not a numeric address; IPv6 is [ADDR]:PORT", spec);
-	return ai;
-}
-
 void alone_listen(struct alone *a, const char *spec)
 {
-	struct addrinfo *ai = resolve(spec);
+	struct addrinfo *ai = hostport_parse("listen", spec);
 	int fd = make(ai->ai_family);
 
 	if (a->n == ALONE_MAX)

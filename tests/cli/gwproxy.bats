@@ -33,6 +33,7 @@ refused() { # TEXT COMMAND...
 	refused "--workers" gwproxy --workers 0
 	refused "RLIMIT_NOFILE" sh -c 'ulimit -n 1024; exec gwproxy --max-connections 1000'
 	refused "not ADDR:PORT" gwproxy -l 4000
+	refused "write an IPv6 address as [ADDR]:PORT" gwproxy -l ::1:4000
 }
 
 @test "-n prints rules as they are understood" {
