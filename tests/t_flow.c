@@ -4,9 +4,9 @@
  */
 #include <netinet/in.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "flow.h"
+#include "statm.h"
 #include "tap.h"
 #include "wire.h"
 
@@ -23,31 +23,19 @@ static struct flow_key numbered(uint32_t n)
 	return k;
 }
 
-static long rss_pages(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	long all, rss = -1;
-
-	if (!f || fscanf(f, "%ld %ld", &all, &rss) != 2)
-		rss = -1;
-	if (f)
-		fclose(f);
-	return rss;
-}
-
 /* A million flows pass by while a thousand others stay in use. */
 static void test_million(void)
 {
 	struct flow_table *t = flow_open(TABLE, sizeof(uint32_t));
 	unsigned flips = 0, oldest = 0, gone = 0;
 	struct flow_key k;
-	long before;
+	long before, more;
 
 	for (uint32_t i = 0; i < LIVE; i++) {
 		k = numbered(0xf0000000 + i);
 		*(uint32_t *)flow_add(t, &k, 0, 350 * SECOND) = i;
 	}
-	before = rss_pages();
+	before = (long)statm().resident;
 	for (uint32_t i = 0; i < OFFERED; i++) {
 		uint32_t live = i % LIVE, *v;
 
@@ -57,7 +45,8 @@ static void test_million(void)
 		v = flow_find(t, &k, i * 1000ull);
 		flips += !v || *v != live;
 	}
-	OK(rss_pages() - before < 256, "memory is flat: %ld pages more", rss_pages() - before);
+	more = (long)statm().resident - before;
+	OK(more < 256, "memory is flat: %ld pages more", more);
 	OK(flow_count(t) == TABLE, "the table is full");
 	OK(flow_evicted(t) == OFFERED + LIVE - TABLE, "each one too many pushed one out");
 	OK(!flips, "no live decision flipped");

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "mapped.h"
+#include "statm.h"
 #include "stream.h"
 #include "tap.h"
 
@@ -66,13 +67,7 @@ static void shrinks(const char *dir, uint32_t size)
 /* MB of files in our tables */
 static unsigned mapped_mb(void)
 {
-	unsigned long pages = 0;
-	FILE *f = fopen("/proc/self/statm", "r");
-
-	if (!f || fscanf(f, "%*u %*u %lu", &pages) != 1)
-		abort();
-	fclose(f);
-	return (unsigned)(pages * (size_t)getpagesize() >> 20);
+	return (unsigned)(statm().shared * (size_t)getpagesize() >> 20);
 }
 
 static bool soon(bool more, unsigned mb)

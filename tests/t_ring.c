@@ -10,21 +10,10 @@
 #include <unistd.h>
 
 #include "ringtest.h"
+#include "statm.h"
 #include "tap.h"
 
 /* --- geometry ------------------------------------------------------------- */
-
-/* Of ours, in pages */
-static unsigned long address_space(void)
-{
-	char text[64] = "";
-	int fd = open("/proc/self/statm", O_RDONLY);
-
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		abort();
-	close(fd);
-	return strtoul(text, NULL, 10);
-}
 
 static void test_create(void)
 {
@@ -33,7 +22,7 @@ static void test_create(void)
 		{ ENTRIES, 0 }, { ENTRIES, 64 }, { ENTRIES, RING_STRIDE_MAX + 4096 },
 		{ ENTRIES, UINT32_MAX },
 	};
-	unsigned long was;
+	struct statm was;
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		OK(ring_create(&ring, bad[i].entries, bad[i].stride) == -EINVAL,
@@ -43,12 +32,12 @@ static void test_create(void)
 	OK(ring.stride % 128 == 64 && ring.stride >= ROOM, "spare buffers begin at odd lines");
 	end();
 	OK(ring.fd == -1 && !ring.shm && ring.bell[0] == -1, "closed");
-	was = address_space();
+	was = statm();
 	for (uint32_t stride = ROOM; stride < ROOM + 40 * 128; stride += 128) {
 		begin_with(ENTRIES, stride, 1);
 		end();
 	}
-	OK(address_space() == was, "nothing stays mapped, whatever its length");
+	OK(statm().size == was.size, "nothing stays mapped, whatever its length");
 }
 
 static int map_again(void)
