@@ -283,9 +283,9 @@ struct matcher;
  *		because the packet's flow, or its first fragment, matched earlier
  * @end:	No match stopped this packet; NULL: nothing to do
  *
- * A frame that cannot be judged is dropped or left alone by the matcher, as on-error
- * says; one of a link type that cannot be read is always dropped.  gwfilter: @match is called for "count" rules and for the one that
- * decides.
+ * A frame that cannot be judged is dropped or left alone by the matcher, as on-error says; one
+ * of a link type that cannot be read is always dropped.  gwfilter: @match is called for "count"
+ * rules and for the one that decides.
  */
 struct rules_sink {
 	enum rules_next (*match)(void *ctx, struct frame *f, struct rule *r, bool again);
