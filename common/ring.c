@@ -17,7 +17,7 @@
 #define LINE		FRAME_LINE
 #define PAGE		4096u
 #define HUGE		(2u << 20)	/* on amd64, and on arm64 with such pages */
-#define BUSY_PART	2u	/* a head sleeps until no more of the ring than this part is in use */
+#define FEW_PART	8u	/* of a ring: how much of it is few entries */
 #define FETCH_AHEAD	8u	/* descriptors under way from memory while one is looked at */
 #define SEALS		(F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW)
 
@@ -605,7 +605,7 @@ void ring_publish(struct ring_pos *p, int n)
 /* --- sleep ---------------------------------------------------------------- */
 
 /* What a sleeper waits for, in its cursor's asleep */
-enum { AWAKE, WANTS_ENTRIES, WANTS_MOST, WANTS_ALL };
+enum { AWAKE, WANTS_ENTRIES, WANTS_MOST, WANTS_ALL, WANTS_HALF };
 
 void ring_ring(const struct ring *r, unsigned k)
 {
@@ -625,7 +625,12 @@ void ring_call(const struct ring_pos *p)
 /* Is a sleeper's wish fulfilled when so many entries are in use? */
 static bool fulfilled(const struct ring *r, uint32_t wish, uint64_t used)
 {
-	return wish == WANTS_MOST ? used <= r->entries / BUSY_PART : wish == WANTS_ALL && !used;
+	switch (wish) {
+	case WANTS_HALF: return used <= r->entries / 2;
+	case WANTS_MOST: return used <= r->entries / FEW_PART;
+	case WANTS_ALL: return !used;
+	}
+	return false;
 }
 
 void ring_wake(struct ring_pos *p)
@@ -654,12 +659,19 @@ void ring_wake(struct ring_pos *p)
 		ring_ring(r, 0);
 }
 
+/* A bounded area grows in an empty ring only; and buffers, not entries, may be short */
+static uint32_t head_wants(const struct ring_pos *p, bool all)
+{
+	uint64_t used = p->done - p->seen;
+
+	if (all || p->bounded || ring_turns(p) || fulfilled(p->ring, WANTS_MOST, used))
+		return WANTS_ALL;
+	return fulfilled(p->ring, WANTS_HALF, used) ? WANTS_MOST : WANTS_HALF;
+}
+
 bool ring_doze(struct ring_pos *p, bool all)
 {
-	/* A bounded area grows in an empty ring only; and buffers, not entries, may be short */
-	bool empty = all || p->bounded || ring_turns(p) ||
-		     fulfilled(p->ring, WANTS_MOST, p->done - p->seen);
-	uint32_t wish = p->k ? WANTS_ENTRIES : empty ? WANTS_ALL : WANTS_MOST;
+	uint32_t wish = p->k ? WANTS_ENTRIES : head_wants(p, all);
 
 	atomic_store_explicit(&cursor(p, p->k)->asleep, wish, memory_order_relaxed);
 	/* Full: our word before the other's cursor; pairs with ring_wake(). */

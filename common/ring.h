@@ -79,7 +79,7 @@
 #include "frame.h"
 
 #define RING_MAGIC	0x474e5257u	/* "WRNG" */
-#define RING_VERSION	4u
+#define RING_VERSION	5u
 #define RING_STAGES	16u		/* the head included */
 #define RING_ENTRIES	1024u		/* frames of a live segment: bounds what may queue */
 #define RING_ENTRIES_FILE 16384u	/* nobody waits: processors wake each other less */

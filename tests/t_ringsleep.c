@@ -275,6 +275,26 @@ static void test_bytes_short(void)
 	end();
 }
 
+/* So long that half of the entries are never in use */
+static void test_bytes_half(void)
+{
+	const unsigned entries = 16384;
+	uint32_t top;
+	unsigned n;
+
+	begin_with(entries, 9216, 1);
+	n = fill(9000, &top);
+	OK(n > entries / 8 && n < entries / 2 && ring_doze(&pos[0], false),
+	   "the head sleeps when there are no bytes: %u packets", n);
+	drain(n - entries / 8 - 1);
+	ring_wake(&pos[1]);
+	OK(!rings(0), "more than an eighth of the entries in use: it sleeps on");
+	drain(1);
+	ring_wake(&pos[1]);
+	OK(rings(0), "an eighth: the bell rings");
+	end();
+}
+
 int main(void)
 {
 	test_stage_bells();
@@ -283,5 +303,6 @@ int main(void)
 	test_area();
 	test_area_left();
 	test_bytes_short();
+	test_bytes_half();
 	return tap_done();
 }
