@@ -306,7 +306,7 @@ static bool give_one(struct stage *st, struct ring_out *out, struct frame **f, i
 
 /* Stands for the flow where no load balancer names it: later fragments have no ports, and an
  * ICMP error goes with what it quotes */
-static uint64_t hosts(struct frame *f)
+static uint64_t hash_hosts(struct frame *f)
 {
 	uint64_t part[4], h = 0;
 	struct flow_key k;
@@ -326,7 +326,7 @@ static uint64_t hosts(struct frame *f)
 
 static unsigned spread(const struct stage *st, struct frame *f)
 {
-	uint64_t flow = f->cookie ? f->cookie : hosts(f);
+	uint64_t flow = f->cookie ? f->cookie : hash_hosts(f);
 	uint64_t h = f->endpoint * 0x9e3779b97f4a7c15ull ^ flow * 0xc2b2ae3d27d4eb4full;
 
 	return (unsigned)((h ^ h >> 32) * 0xff51afd7ed558ccdull >> 33) % st->ntx;
@@ -335,15 +335,18 @@ static unsigned spread(const struct stage *st, struct frame *f)
 static bool give(struct stage *st, struct frame **f, int n)
 {
 	struct frame *part[FRAME_BURST];
+	unsigned to[FRAME_BURST];
 	bool ok = true;
 
 	if (st->ntx == 1)
 		return give_one(st, &st->out[0], f, n);
+	for (int i = 0; i < n; i++)
+		to[i] = spread(st, f[i]);
 	for (unsigned t = 0; t < st->ntx; t++) {
 		int m = 0;
 
 		for (int i = 0; i < n; i++)
-			if (spread(st, f[i]) == t)
+			if (to[i] == t)
 				part[m++] = f[i];
 		ok &= give_one(st, &st->out[t], part, m);
 	}

@@ -2,8 +2,6 @@
 /*
  * stagesay.c - What a stage tells people: which way packets go, what became of them
  */
-#include <pcap/pcap.h>
-
 #include "stage_int.h"
 
 /* Where packets come from or go to, and why not by a ring; false: not decided yet */
@@ -43,16 +41,9 @@ void stage_say_ways(struct stage *st)
 
 void stage_say_linktype(struct stage *st, const struct frame *f)
 {
-	const char *name = pcap_datalink_val_to_name(f->linktype);
-	uint8_t version;
-	uint32_t l3;
-	bool unread = packet_l3(frame_data(f), f->len, f->linktype, &l3, &version) ==
-		      REASON_LINKTYPE;
-
 	log_limited(&st->linktype_site, st->now_ns, LOG_LVL_WARN,
-		    "link type %u%s%s%s %s: its packets are dropped", f->linktype,
-		    name ? " (" : "", name ? name : "", name ? ")" : "",
-		    unread ? "cannot be read" : "is not that of the output stream");
+		    "packets of link type %u are dropped: it cannot be read here, or the output stream "
+		    "is of another", f->linktype);
 }
 
 static void accounts(struct stage *st)

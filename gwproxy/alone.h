@@ -27,7 +27,7 @@ struct alone {
 
 /**
  * alone_listen() - A transparent listener; errors exit
- * @spec:	ADDR:PORT, [ADDR]:PORT
+ * @spec:	ADDR:PORT, [ADDR]:PORT, :PORT
  */
 void alone_listen(struct alone *a, const char *spec) __attribute__((nonnull));
 

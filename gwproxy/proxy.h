@@ -4,7 +4,7 @@
  *
  * Theory of operation
  *
- * Worker 0 is the main thread.  It alone takes connections in (attach.c, listen.c) and hands each
+ * Worker 0 is the main thread.  It alone takes connections in (attach.c, alone.c) and hands each
  * to the worker that its addresses hash to, by mail; from then on a connection lives on that
  * worker only.  struct proxy is not changed once workers run, but for the counters, which have one
  * writer each.

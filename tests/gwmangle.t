@@ -352,7 +352,7 @@ def reload():
     ok(p.wait(10) == 0, "ends with 0")
     got, err = mangle(["set ttl 9"], [raw(udp(b"a"))] * 3, linktype=0)
     ok(got == [] and "3 dropped (linktype 3)" in err and
-       "gwmangle: warning: link type 0 (NULL) cannot be read" in err,
+       "gwmangle: warning: packets of link type 0 are dropped: it cannot be read here" in err,
        "a link type that cannot be read: dropped, and said", err)
 
 

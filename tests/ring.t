@@ -115,15 +115,17 @@ def test_ways():
 
 
 def test_library():
-    """libzmq and all that comes with it is in those processes only that need it"""
-    def loaded(p):
+    """Libraries, and all that comes with them, are in those processes only that need them"""
+    def loaded(p, lib="libzmq"):
         with open("/proc/%d/maps" % p.pid, encoding="ascii") as f:
-            return "libzmq" in f.read()
+            return lib in f.read()
 
     for what, argvs, needed in (("pipes", PIPE, False), ("ipc", IPC, True)):
         chain = Chain(*argvs)
         chain.said(2, "in ring, out ring")
         got = [loaded(p) for p in chain.procs]
+        ok(not loaded(chain.procs[1], "libpcap") and not loaded(chain.procs[3], "libpcap"),
+           "%s: nor libpcap where no filter is compiled" % what)
         ok(chain.end(LIVE[START:]) == [0] * 4 and got == [needed] * 4,
            "%s: libzmq is %s" % (what, "loaded" if needed else "not loaded"), got, chain.notes())
 
