@@ -29,7 +29,9 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -76,32 +78,49 @@ static void *mq_socket(int type, const struct stream_conf *conf)
 	return s;
 }
 
+/* The first signal gives the last messages until @drain_ms, the second none */
+static volatile sig_atomic_t told;
+static struct itimerval drain;
+static char farewell[128];
+
 static void leave(int sig)
 {
-	(void)sig;
+	if (sig != SIGALRM && !told && timerisset(&drain.it_value)) {
+		told = 1;
+		setitimer(ITIMER_REAL, &drain, NULL);
+		return;
+	}
+	if (write(STDERR_FILENO, farewell, strlen(farewell)) < 0)
+		_exit(EXIT_RUNTIME);
 	_exit(EXIT_RUNTIME);
 }
 
 /* The loop that reads signals is over: from now on they end us */
-static void obey_signals(void)
+static void obey_signals(const struct stream_conf *conf)
 {
+	static const int signals[] = { SIGTERM, SIGINT, SIGALRM };
 	struct sigaction sa = { .sa_handler = leave };
 	sigset_t set;
 
+	told = conf->linger_ms >= 0;
+	drain.it_value.tv_sec = conf->drain_ms / 1000;
+	drain.it_value.tv_usec = conf->drain_ms % 1000 * 1000;
+	snprintf(farewell, sizeof(farewell), "%s%s%s: error: told to stop, the last messages were not taken\n",
+		 conf->prog, *conf->as ? ":" : "", conf->as);
 	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaction(SIGTERM, &sa, NULL);
-	sigaction(SIGINT, &sa, NULL);
+	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
+		sigaddset(&set, signals[i]);
+		sigaction(signals[i], &sa, NULL);
+	}
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static void mq_close(void *sock)
+static void mq_close(void *sock, const struct stream_conf *conf)
 {
 	zmq.close(sock);
 	if (--mq_sockets)
 		return;
-	obey_signals();
+	obey_signals(conf);
 	while (zmq.ctx_term(mq_ctx) && errno == EINTR)
 		;		/* waits for the last messages, as long as they may linger */
 	mq_ctx = NULL;
@@ -270,11 +289,11 @@ static int mq_fd(void *sock)
 
 struct mq_rx {
 	struct rx rx;
+	const struct stream_conf *conf;
 	void *sock;
 	int fd;
 	int lock;
 	int last;			/* after stop(): messages still taken; -1: running */
-	int hwm;
 	unsigned inputs, ended;
 	uint64_t ended_nonce[STREAM_INPUTS_MAX];
 	uint64_t padded;		/* bit per producer that ended: its padding came */
@@ -525,7 +544,7 @@ static void mq_rx_stop(struct rx *rx)
 
 	if (m->last >= 0)
 		return;
-	m->last = m->hwm;
+	m->last = m->conf->hwm;
 	if (m->addr.bind)
 		zmq.unbind(m->sock, m->addr.addr);
 }
@@ -535,7 +554,7 @@ static void mq_rx_close(struct rx *rx)
 	struct mq_rx *m = (struct mq_rx *)rx;
 
 	zmq.msg_close(&m->msg);
-	mq_close(m->sock);
+	mq_close(m->sock, m->conf);
 	unlock_path(m->addr.path, m->lock);
 	frame_pool_free(m->frames);
 	free(m);
@@ -565,7 +584,7 @@ struct rx *mq_rx_open(const char *spec, const struct stream_conf *conf)
 	mq_int(m->sock, ZMQ_LINGER, 0, spec);
 	m->lock = attach(m->sock, &m->addr, spec, conf);
 	m->fd = mq_fd(m->sock);
-	m->hwm = conf->hwm;
+	m->conf = conf;
 	m->last = -1;
 	m->who = -1;
 	m->inputs = conf->inputs;
@@ -771,7 +790,7 @@ static void mq_tx_close(struct tx *tx)
 	if (m->sealed)
 		zmq.msg_close(&m->msg);
 	mq_int(m->sock, ZMQ_LINGER, m->conf->linger_ms, tx->spec);
-	mq_close(m->sock);
+	mq_close(m->sock, m->conf);
 	unlock_path(m->addr.path, m->lock);
 	free(m->buf);
 	free(m);

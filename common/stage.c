@@ -93,7 +93,7 @@ static void on_stop_signal(struct stage *st)
 		ring_in_stop(&st->in);
 	}
 	/* else the upstream got the signal too: its end comes with the stream */
-	st->stream.linger_ms = (int)st->conf.drain_ms;
+	st->stream.linger_ms = st->stream.drain_ms;
 	if (!st->stop_at_ns)
 		st->stop_at_ns = st->now_ns + st->conf.drain_ms * 1000000;
 }

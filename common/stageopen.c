@@ -32,6 +32,7 @@ static void __attribute__((nonnull)) add_output(struct stage *st, struct tx *tx)
 static void open_streams(struct stage *st)
 {
 	st->stream.linger_ms = -1;
+	st->stream.drain_ms = (int)st->conf.drain_ms;
 	st->stream.prog = st->prog;
 	st->stream.as = st->conf.as ? st->conf.as : "";
 	st->stream.hwm = st->conf.hwm;

@@ -288,7 +288,8 @@ static inline int tx_end(struct tx *tx, enum tx_end how)
  * @hwm:	ZeroMQ high-water mark, messages
  * @inputs:	Producers whose ends end the input
  * @linger_ms:	How long the last messages may take to leave once we close; -1: until a
- *		reader takes them, or a signal ends us
+ *		reader takes them, or @drain_ms after a signal, or a second one
+ * @drain_ms:	At most 24 days
  * @priv:	Who the process will be after set-up: ipc sockets are handed to it
  * @rx:		The input, for an output that must not be the same file; or NULL
  * @edits:	Most packets are changed where they lie
@@ -305,6 +306,7 @@ struct stream_conf {
 	const char *run_dir;
 	int hwm;
 	int linger_ms;
+	int drain_ms;
 	unsigned inputs;
 	struct priv priv;
 	const struct rx *rx;

@@ -247,6 +247,29 @@ def test_leaving_at_once():
        "its account balances", p.stderr())
 
 
+def test_lingers():
+    """Who has ended waits for a reader; told to stop meanwhile it still gives one --drain-timeout"""
+    def ended(where, *opts):
+        p = Proc("gwcap", "-i", small, "-o", where, *opts)
+        until(lambda: " out, " in p.stderr())
+        p.signal(signal.SIGTERM)
+        return p
+
+    p = ended("ipc://late")
+    time.sleep(0.2)
+    ok(p.running(), "a signal does not end it at once", p.stderr())
+    decap = Proc("gwdecap", "-i", "ipc://late", "-o", path("late.pcapng"))
+    ok(p.wait() == 0 and decap.wait() == 0 and account(decap.stderr()).into == SMALL,
+       "and what a late reader gets is all of it", notes(p, decap))
+    p = ended("ipc://never", "--drain-timeout", "200ms")
+    ok(p.wait(5) == 1 and "error: told to stop, the last messages were not taken" in p.stderr(),
+       "without one it fails, and says so", p.stderr())
+    p = ended("ipc://never")
+    time.sleep(0.1)
+    p.signal(signal.SIGTERM)
+    ok(p.wait(3) == 1, "a second signal ends it at once", p.stderr())
+
+
 def test_inputs():
     out = path("inputs.pcapng")
     decap = Proc("gwdecap", "-i", "ipc://two", "-o", out, "--inputs", "2")
