@@ -42,6 +42,8 @@
 #define MSG_BYTES	(512u << 10)	/* send a message once it holds so many */
 #define PADDING		(1u << 20)	/* more than a Unix socket and libzmq hold */
 #define PADDING_WAIT_NS	1000000000u
+#define LAST_NS		1000000000u	/* told to stop, no longer ... */
+#define LAST_WAIT_MS	20		/* ... and until nothing came for so long */
 #define FROM_HEAP	(4 << 20)	/* longer than any message of ours: none is mapped by itself */
 #define KEPT_FREE	(16 << 20)	/* more than is under way at the default high-water mark */
 #define ADDR_MAX	256
@@ -294,6 +296,7 @@ struct mq_rx {
 	int fd;
 	int lock;
 	int last;			/* after stop(): messages still taken; -1: running */
+	uint64_t last_by_ns;		/* and until when */
 	unsigned inputs, ended;
 	uint64_t ended_nonce[STREAM_INPUTS_MAX];
 	uint64_t padded;		/* bit per producer that ended: its padding came */
@@ -499,6 +502,14 @@ static bool mq_packets(struct rx *rx)
 	return false;
 }
 
+/* After stop(): what a writer sent, its end say, may not be in our queue yet */
+static bool under_way(const struct mq_rx *m)
+{
+	struct pollfd p = { .fd = m->fd, .events = POLLIN };
+
+	return clock_mono() < m->last_by_ns && poll(&p, 1, LAST_WAIT_MS) > 0;
+}
+
 static int mq_recv(struct rx *rx, struct frame **f, int max)
 {
 	struct mq_rx *m = (struct mq_rx *)rx;
@@ -518,7 +529,10 @@ static int mq_recv(struct rx *rx, struct frame **f, int max)
 		if (!msg_next(m)) {
 			if (errno == EINTR)
 				continue;
-			return m->last > 0 ? last_word(m) : RX_AGAIN;
+			if (m->last < 0)
+				return RX_AGAIN;
+			if (!under_way(m))
+				return last_word(m);
 		}
 	}
 }
@@ -545,6 +559,7 @@ static void mq_rx_stop(struct rx *rx)
 	if (m->last >= 0)
 		return;
 	m->last = m->conf->hwm;
+	m->last_by_ns = clock_mono() + LAST_NS;
 	if (m->addr.bind)
 		zmq.unbind(m->sock, m->addr.addr);
 }
