@@ -107,8 +107,9 @@ static void obey_signals(const struct stream_conf *conf)
 	told = conf->linger_ms >= 0;
 	drain.it_value.tv_sec = conf->drain_ms / 1000;
 	drain.it_value.tv_usec = conf->drain_ms % 1000 * 1000;
-	snprintf(farewell, sizeof(farewell), "%s%s%s: error: told to stop, the last messages were not taken\n",
-		 conf->prog, *conf->as ? ":" : "", conf->as);
+	snprintf(farewell, sizeof(farewell),
+		 "%s%s%s: error: told to stop, the last messages were not taken\n", conf->prog,
+		 *conf->as ? ":" : "", conf->as);
 	sigemptyset(&set);
 	for (unsigned i = 0; i < ARRAY_SIZE(signals); i++) {
 		sigaddset(&set, signals[i]);
@@ -444,7 +445,8 @@ static bool over(const struct mq_rx *m)
 {
 	if (m->ended < m->inputs)
 		return false;
-	return (unsigned)__builtin_popcountll(m->padded) == m->inputs || clock_mono() >= m->end_by_ns;
+	return (unsigned)__builtin_popcountll(m->padded) == m->inputs ||
+	       clock_mono() >= m->end_by_ns;
 }
 
 /* Nothing more is taken: did the stream end, or do we leave it? */

@@ -149,7 +149,8 @@ static bool compile(pcap_t *pcap, struct rule *rule, struct lexer *l, size_t at)
 		return true;
 	if (strstr(pcap_geterr(pcap), "rejects all packets") &&
 	    !pcap_compile(pcap, &rule->prog, rule->where, 0, PCAP_NETMASK_UNKNOWN)) {
-		lex_doubt(l, at, "no packet can match this filter expression: the rule does nothing");
+		lex_doubt(l, at,
+			  "no packet can match this filter expression: the rule does nothing");
 		return true;
 	}
 	rule->prog.bf_insns = NULL;

@@ -42,8 +42,8 @@ void stage_say_ways(struct stage *st)
 void stage_say_linktype(struct stage *st, const struct frame *f)
 {
 	log_limited(&st->linktype_site, st->now_ns, LOG_LVL_WARN,
-		    "packets of link type %u are dropped: it cannot be read here, or the output stream "
-		    "is of another", f->linktype);
+		    "packets of link type %u are dropped: it cannot be read here, or the output "
+		    "stream is of another", f->linktype);
 }
 
 static void accounts(struct stage *st)
