@@ -68,11 +68,12 @@ static void *mq_socket(int type, const struct stream_conf *conf)
 	if (!mq_ctx) {
 		keep_memory();
 		mq_load();
+		if (conf->priv.uid == (uid_t)-1)
+			priv_drop(&conf->priv);
+		mq_ctx = zmq.ctx_new();
+		if (!mq_ctx)
+			die("zeromq: %m");
 	}
-	if (!mq_ctx && conf->priv.uid == (uid_t)-1)
-		priv_drop(&conf->priv);
-	if (!mq_ctx && !(mq_ctx = zmq.ctx_new()))
-		die("zeromq: %m");
 	s = zmq.socket(mq_ctx, type);
 	if (!s)
 		die("zeromq: %s", zmq.strerror(errno));
